@@ -1,0 +1,1 @@
+"""Load tests: what Levada costs and what it bears. Nothing in here is shipped."""

@@ -1,0 +1,1 @@
+"""The bench: gateways side by side on one small machine, on loopback."""

@@ -1,0 +1,285 @@
+"""The composition root: an ASGI app whose lifespan builds the house and takes it down in reverse.
+
+store → gateway → keys → discovery → tasks → routes → doors. Law: the only file that imports the
+engine at run time, and the only one that may catch every exception (in the supervisor of tasks).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import structlog
+
+from levada import loading, snapshot
+from levada.admin.api import Api
+from levada.admin.auth import Guard
+from levada.asgi import Receive, Routes, Scope, Send, raw_path
+from levada.config import Config
+from levada.control import keys
+from levada.control.discovery import Discovery
+from levada.control.refresh import Keys, Running
+from levada.control.store import Store
+from levada.inference import Inference
+from levada.log import configure
+from levada.pipe import Pipe
+
+if TYPE_CHECKING:
+    from levada._native import Gateway
+
+log = structlog.get_logger(__name__)
+
+# How long a failed task rests before it begins again; doubled up to the second figure.
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+
+MakeGateway = Callable[[bytes, str, int], "Gateway"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What the parent process hands to its worker."""
+
+    config: Config  # as the parent read it: what it bound, and a last resort
+    data: Path
+    public: socket.socket
+    admin: socket.socket
+    local: socket.socket  # where the edge finds the app
+    guard: Guard
+    ready: Callable[[], None]  # called once start-up is complete
+    orphaned: int  # a descriptor that becomes readable when the parent is gone
+
+
+class App:
+    """The ASGI callable.
+
+    Without an inheritance it is a guest in another ASGI server: it has no edge and no admin
+    paths, and answers everything else itself.
+    """
+
+    def __init__(
+        self, source: loading.Source, inherited: Inheritance | None, make: MakeGateway
+    ) -> None:
+        self._source = source
+        self._inherited = inherited
+        self._make = make
+        self._routes: Routes | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http" and self._routes is not None:
+            if self._inherited is None:
+                complete(scope)
+            await self._routes.find(raw_path(scope))(scope, receive, send)
+        else:
+            await send({"type": f"{scope['type']}.close"})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        phase = "startup"
+        try:
+            async with AsyncExitStack() as stack:
+                self._routes = await self._build(stack)
+                await send({"type": "lifespan.startup.complete"})
+                phase = "shutdown"
+                await receive()
+            phase = "end"
+            await send({"type": "lifespan.shutdown.complete"})
+        finally:
+            # Said, so that the server does not serve; not caught, so that it shows why.
+            if phase != "end":
+                await send({"type": f"lifespan.{phase}.failed", "message": f"{phase} failed"})
+
+    async def _build(self, stack: AsyncExitStack) -> Routes:
+        """Everything in its order; the stack knows how each is taken down."""
+        config = self._config()
+        configure(config.log.level, config.log.format)
+        store, gateway, running = await self._engine(config, stack)
+        held = Keys(gateway, store)
+        await held.first()
+        discovery = Discovery(gateway, running)
+        await discovery.first()
+        tasks = Tasks()
+        stack.push_async_callback(tasks.end)
+        tasks.start("discovery", discovery.run)
+        tasks.start("keys", held.run)
+        tasks.start("configuration", running.watch)
+        inference = Inference(gateway, config.limits.body_seconds)
+        routes = Routes(inference)
+        departure = Departure(gateway, config.deadlines.drain)
+        stack.push_async_callback(departure.end)
+        if self._inherited is not None:
+            api = Api(self._inherited.guard, running, discovery, held, inference)
+            routes.exact("/admin/reload", api.reload)
+            routes.exact("/admin/status", api.status)
+            await open_doors(self._inherited, gateway, config, stack)
+            departure.when_told(self._inherited.orphaned)
+            self._inherited.ready()
+        return routes
+
+    async def _engine(
+        self, config: Config, stack: AsyncExitStack
+    ) -> tuple[Store, Gateway, Running]:
+        """Store, engine and what the engine runs on."""
+        pems = loading.pems(config)
+        data = self._data(config, stack)
+        store = await Store.open(data)
+        stack.push_async_callback(store.close)
+        if self._inherited is None:
+            await first_key(store)
+        document = snapshot.compile(config, {}, version=1, pepper=store.pepper, pems=pems)
+        gateway = self._make(document, str(data), config.threads)
+        stack.callback(gateway.close)
+        return store, gateway, Running(gateway, self._source, config, pems, store.pepper)
+
+    def _config(self) -> Config:
+        """As it reads now; for a worker whose file went bad, as its parent read it."""
+        try:
+            return self._source.load()
+        except loading.ConfigProblems as error:
+            if self._inherited is None:
+                raise
+            problems = [str(one) for one in error.problems]
+            log.error("the configuration is not taken; the parent's stays", problems=problems)
+            return self._inherited.config
+
+    def _data(self, config: Config, stack: AsyncExitStack) -> Path:
+        if self._inherited is not None:
+            return self._inherited.data
+        if config.data is not None:
+            return config.data
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="levada-")))
+
+
+async def open_doors(
+    inherited: Inheritance, gateway: Gateway, config: Config, stack: AsyncExitStack
+) -> None:
+    """The edge's listeners; and where the app owns the public port, the way from edge to app."""
+    edge = inherited.config.door == "edge"
+    limits = config.limits.model_dump(exclude={"body_bytes", "event_bytes"})
+    document = {
+        "public": [inherited.public.fileno()] if edge else [],
+        "admin": [inherited.admin.fileno()],
+        "app": inherited.local.getsockname(),
+        "door_token": inherited.guard.door,
+        "trusted_proxies": list(config.listen.trusted_proxies),
+        "drain_notice": True,
+        "limits": limits,
+    }
+    if not edge:
+        host, port = inherited.public.getsockname()[:2]
+        pipe = Pipe(host, port, inherited.config.listen.tls is not None)
+        # A copy, for the server closes its socket and the parent's must outlive it.
+        server = await asyncio.start_unix_server(pipe, sock=inherited.local.dup())
+        stack.callback(server.close)
+    await gateway.listen(json.dumps(document).encode())
+
+
+async def first_key(store: Store) -> None:
+    """See to it that there is a key; one made here is shown once."""
+    made = await keys.ensure_first(store, loading.given_key())
+    if made is not None:
+        print(f"key: {made}", flush=True)
+
+
+class Departure:
+    """The end of the calls within their grace; begun once, by a signal or by the end of the app."""
+
+    def __init__(self, gateway: Gateway, grace: float) -> None:
+        self._gateway = gateway
+        self._grace = grace
+        self._drain: asyncio.Task[None] | None = None
+
+    def when_told(self, orphaned: int) -> None:
+        """Begin on SIGTERM, not only once the server's own connections have ended; and alone."""
+        loop = asyncio.get_running_loop()
+
+        def leave() -> None:
+            self.begin()
+            # The server listens to this one too, and goes on with its own part of the stop.
+            os.kill(os.getpid(), signal.SIGINT)
+
+        def alone() -> None:
+            loop.remove_reader(orphaned)
+            log.error("the parent process is gone; leaving")
+            leave()
+
+        loop.add_signal_handler(signal.SIGTERM, leave)
+        loop.add_reader(orphaned, alone)
+
+    def begin(self) -> asyncio.Task[None]:
+        if self._drain is None:
+            self._drain = asyncio.get_running_loop().create_task(self._run())
+        return self._drain
+
+    async def end(self) -> None:
+        await self.begin()
+
+    async def _run(self) -> None:
+        cut = await self._gateway.drain(self._grace)
+        if cut:
+            log.warning("calls were cut at the end of their grace", calls=cut)
+
+
+class Tasks:
+    """The background tasks; one that fails is said once, rests and begins again."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(self._keep(name, work)))
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        pause, said = FIRST_PAUSE_SECONDS, ""
+        while True:
+            began = time.monotonic()
+            try:
+                await work()
+            except Exception as error:
+                if time.monotonic() - began > 2 * pause:
+                    pause, said = FIRST_PAUSE_SECONDS, ""  # it had been well in between
+                if said != repr(error):
+                    log.error("a task failed; it begins again", task=name, exc_info=True)
+                said = repr(error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def complete(scope: Scope) -> None:
+    """What the specification leaves open and our own server never does: the raw path, the pairs."""
+    scope["raw_path"] = scope.get("raw_path") or quote(scope["path"]).encode()
+    scope["headers"] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+
+
+def native(document: bytes, data: str, threads: int) -> Gateway:
+    """The engine; built in the process that serves, never before a fork."""
+    from levada._native import Gateway
+
+    return Gateway(document, data, threads)
+
+
+def create_app(
+    source: loading.Source | None = None,
+    inherited: Inheritance | None = None,
+    make: MakeGateway = native,
+) -> App:
+    """The app for any ASGI server; without arguments it is configured by LEVADA_* alone."""
+    return App(source or loading.Source(), inherited, make)

@@ -1,0 +1,240 @@
+"""What the operator may say, frozen: every setting with its default, its range and its unit.
+
+The only file that knows a default. It reads nothing: `loading` brings the words,
+this file judges them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from levada.values import (
+    Count,
+    FilePath,
+    Host,
+    Label,
+    ModelName,
+    Network,
+    Number,
+    Seconds,
+    Secret,
+    Url,
+    duration,
+)
+
+Where = tuple[str | int, ...]
+"""The way to a value: ("backends", 0, "url")."""
+
+_CREATED = 1_700_000_000
+
+
+class Section(BaseModel):
+    """A mapping of the file: nothing unknown goes in, nothing changes afterwards."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+
+class Tls(Section):
+    """The certificate of the public listener: two PEM files."""
+
+    certificate: FilePath
+    key: FilePath
+
+
+class Listen(Section):
+    """Where clients and where operators come in. Port 0 is any free one."""
+
+    host: Host = "127.0.0.1"
+    port: Count = Field(default=8080, ge=0, le=65535)
+    admin_host: Host = "127.0.0.1"
+    admin_port: Count = Field(default=8081, ge=0, le=65535)
+    trusted_proxies: tuple[Network, ...] = ()
+    tls: Tls | None = None
+
+
+class Backend(Section):
+    """One inference server. Without `models` it is asked which ones it serves."""
+
+    name: Label
+    url: Url
+    key: Secret | None = None
+    models: tuple[ModelName, ...] | None = Field(default=None, min_length=1)
+    verify: bool = True
+    ca: FilePath | None = None
+
+    @property
+    def origin(self) -> str:
+        """The URL without its path."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def prefix(self) -> str | None:
+        """The path of the URL, which stands in place of /v1; None when there is none."""
+        return urlsplit(self.url).path or None
+
+
+class Model(Section):
+    """One model as clients see it: without `backends` all that serve it, as `upstream` there."""
+
+    name: ModelName
+    backends: tuple[Label, ...] | None = Field(default=None, min_length=1)
+    upstream: ModelName | None = None
+    owned_by: ModelName = "levada"
+    created: Count = Field(default=_CREATED, ge=0, le=2**53)
+
+
+class Deadlines(Section):
+    """Seconds: to connect, to the first byte, between bytes, for a whole call, for the drain."""
+
+    connect: Seconds = Field(default=2.0, ge=0.001, le=60)
+    first_byte: Seconds = Field(default=120.0, ge=0.01, le=86400)
+    idle: Seconds = Field(default=60.0, ge=0.01, le=86400)
+    total: Seconds = Field(default=3600.0, ge=0.01, le=604800)
+    drain: Seconds = Field(default=600.0, ge=0, le=86400)
+
+
+class Limits(Section):
+    """What one client may send, how slowly, over how many connections (0 per IP: any)."""
+
+    header_bytes: Count = Field(default=16384, ge=1024, le=1048576)
+    headers: Count = Field(default=64, ge=8, le=1000)
+    body_bytes: Count = Field(default=20971520, ge=1024, le=1073741824)
+    event_bytes: Count = Field(default=1048576, ge=1024, le=67108864)
+    head_seconds: Seconds = Field(default=10.0, ge=0.1, le=600)
+    body_seconds: Seconds = Field(default=120.0, ge=0.1, le=86400)
+    body_rate: Count = Field(default=1024, ge=0, le=1073741824)
+    keep_alive_seconds: Seconds = Field(default=75.0, ge=1, le=86400)
+    write_seconds: Seconds = Field(default=30.0, ge=0.1, le=3600)
+    connections: Count = Field(default=10000, ge=1, le=1000000)
+    connections_per_ip: Count = Field(default=0, ge=0, le=1000000)
+
+
+class Retry(Section):
+    """The retry budget: a share of the calls, plus a few a second."""
+
+    ratio: Number = Field(default=0.1, ge=0, le=1)
+    per_second: Number = Field(default=3.0, ge=0, le=1000)
+
+
+class Breaker(Section):
+    """After so many failures in a row a backend is left alone for so many seconds."""
+
+    failures: Count = Field(default=3, ge=1, le=1000)
+    open_seconds: Seconds = Field(default=5.0, ge=0.01, le=3600)
+
+
+class Health(Section):
+    """How often a backend is probed and how long the answer may take, in seconds."""
+
+    interval: Seconds = Field(default=5.0, ge=0.05, le=3600)
+    timeout: Seconds = Field(default=2.0, ge=0.05, le=300)
+
+
+class Log(Section):
+    """What is logged, and whether for people or for machines."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Config(Section):
+    """The whole of levada.yaml. `data` null: a temporary folder; `threads` 0: one per core."""
+
+    listen: Listen = Listen()
+    door: Literal["edge", "app"] = "edge"
+    data: FilePath | None = Field(default=Path("data"), validate_default=True)
+    threads: Count = Field(default=0, ge=0, le=1024)
+    backends: tuple[Backend, ...] = Field(min_length=1)
+    models: tuple[Model, ...] | None = Field(default=None, min_length=1)
+    deadlines: Deadlines = Deadlines()
+    limits: Limits = Limits()
+    retry: Retry = Retry()
+    breaker: Breaker = Breaker()
+    health: Health = Health()
+    log: Log = Log()
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        set_by_hand = self.model_dump(exclude_unset=True)
+        found = [f"{where[0]}: {message}" for where, message in contradictions(set_by_hand)]
+        if found:
+            raise ValueError("; ".join(found))
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Pems:
+    """The texts of the PEM files of a Config: certificate, key, every `ca`."""
+
+    tls: tuple[str, str] | None = field(default=None, repr=False)
+    ca: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    """What no single value shows. Reads raw words too, so it passes over whatever is malformed."""
+    yield from _repeated(tree, "backends")
+    yield from _repeated(tree, "models")
+    yield from _strangers(tree)
+    yield from _too_long(tree)
+    listen = _section(tree, "listen")
+    port = str(listen.get("port", 8080))
+    if port != "0" and port == str(listen.get("admin_port", 8081)):
+        yield ("listen", "admin_port"), f"{port} is the public port too"
+
+
+def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = tree.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _entries(tree: Mapping[str, Any], name: str) -> list[tuple[int, Mapping[str, Any]]]:
+    value = tree.get(name)
+    items = value if isinstance(value, list | tuple) else ()
+    return [(index, item) for index, item in enumerate(items) if isinstance(item, Mapping)]
+
+
+def _repeated(tree: Mapping[str, Any], section: str) -> Iterator[tuple[Where, str]]:
+    first: dict[str, int] = {}
+    for index, item in _entries(tree, section):
+        name = item.get("name")
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            yield (section, index, "name"), f"'{name}' is the name of {section}[{first[name]}] too"
+
+
+def _strangers(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    known = {item.get("name") for _, item in _entries(tree, "backends")}
+    for index, model in _entries(tree, "models"):
+        named = model.get("backends")
+        seen: set[str] = set()
+        for place, name in enumerate(named if isinstance(named, list | tuple) else ()):
+            if not isinstance(name, str):
+                continue
+            where = ("models", index, "backends", place)
+            if name not in known:
+                yield where, f"'{name}' is not one of the backends"
+            if name in seen:
+                yield where, f"'{name}' is listed twice"
+            seen.add(name)
+
+
+def _too_long(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    given = _section(tree, "deadlines")
+    total = _lenient(given.get("total"))
+    for name in ("connect", "first_byte", "idle"):
+        part = _lenient(given.get(name))
+        if part is not None and total is not None and part > total:
+            yield ("deadlines", name), f"{part:g} s is longer than the total of {total:g} s"
+
+
+def _lenient(value: object) -> float | None:
+    try:
+        return duration(str(value))
+    except ValueError:
+        return None

@@ -1,0 +1,157 @@
+"""What the engine runs on now, and the ways to the next: a reload, a discovery, a changed key.
+
+Law: the only file that swaps a snapshot or hands over keys. Whatever is bad stays outside: what
+is in force stays in force, and the log and a metric say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from levada import loading, snapshot
+from levada.snapshot import Served
+
+if TYPE_CHECKING:
+    from levada._native import Gateway
+    from levada.config import Config, Pems
+    from levada.control.store import Store
+
+log = structlog.get_logger(__name__)
+
+# A file counts as changed when two looks in a row see the same new state, so a half-written one
+# is left alone. Looking works where no notice comes: mapped volumes, network disks.
+LOOK_SECONDS = 0.4
+# A new or revoked key counts within a second.
+KEYS_SECONDS = 0.3
+
+Look = tuple[tuple[int, int, int] | None, ...]
+
+
+class RejectedError(Exception):
+    """A configuration that is not taken; `problems` are sentences for the operator."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class Running:
+    """The configuration and the models in force, and the version that the engine knows them by."""
+
+    def __init__(
+        self, gateway: Gateway, source: loading.Source, config: Config, pems: Pems, pepper: bytes
+    ) -> None:
+        self.config = config
+        self.served: dict[str, Served] = {}
+        self.version = 1
+        self._gateway = gateway
+        self._source = source
+        self._pems = pems
+        self._pepper = pepper
+
+    def found(self, backend: str, served: Served) -> None:
+        """A backend has said what it serves."""
+        if self.served.get(backend) != served:
+            self._swap(self.config, {**self.served, backend: served}, self._pems)
+            log.info("models", backend=backend, models=list(served.models))
+
+    def reload(self) -> int:
+        """Load, compile, swap; the new version. RejectedError says why nothing changed."""
+        try:
+            config = self._source.load()
+            pems = loading.pems(config)
+            self._swap(config, self._still_known(config), pems)
+        except (loading.ConfigProblems, ValueError) as error:
+            problems = [str(one) for one in getattr(error, "problems", [error])]
+            self._gateway.count("config_reload_success", 0)
+            log.error("the configuration is not taken; the last one stays", problems=problems)
+            raise RejectedError(problems) from None
+        self._gateway.count("config_reload_success", 1)
+        log.info("configuration taken", version=self.version)
+        return self.version
+
+    def models(self) -> list[str]:
+        """The names that clients may ask for now."""
+        document = self._document(self.version, self.config, self.served, self._pems)
+        return [model["name"] for model in json.loads(document)["models"]]
+
+    async def watch(self) -> None:
+        """Reload when a file of the configuration changes."""
+        taken = last = self._look()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = self._look()
+            if now == last and now != taken:
+                taken = now
+                try:
+                    self.reload()
+                except RejectedError:
+                    continue  # said already; the next change may mend it
+            last = now
+
+    def _swap(self, config: Config, served: dict[str, Served], pems: Pems) -> None:
+        self._gateway.swap(self._document(self.version + 1, config, served, pems))
+        if config.listen != self.config.listen:
+            log.warning("a change of 'listen' counts from the next start on")
+        self.version += 1
+        self.config, self.served, self._pems = config, served, pems
+        self._gateway.count("config_version", self.version)
+
+    def _document(
+        self, version: int, config: Config, served: dict[str, Served], pems: Pems
+    ) -> bytes:
+        return snapshot.compile(config, served, version=version, pepper=self._pepper, pems=pems)
+
+    def _still_known(self, config: Config) -> dict[str, Served]:
+        """What unchanged backends have answered; the others are asked anew."""
+        unchanged = {backend.name for backend in config.backends if backend in self.config.backends}
+        return {name: served for name, served in self.served.items() if name in unchanged}
+
+    def _look(self) -> Look:
+        """The state of every file that the configuration is made of."""
+        tls = self.config.listen.tls
+        paths = [
+            loading.locate(self._source.path),
+            *((tls.certificate, tls.key) if tls else ()),
+            *(backend.ca for backend in self.config.backends),
+        ]
+        return tuple(_state(path) for path in paths if path is not None)
+
+
+class Keys:
+    """The keys that the engine holds, kept up with the store by what changed."""
+
+    def __init__(self, gateway: Gateway, store: Store) -> None:
+        self.count = 0
+        self._gateway = gateway
+        self._store = store
+        self._revision = -1
+
+    async def first(self) -> None:
+        """All keys there are, before the doors open."""
+        await self._take(replace=True)
+
+    async def run(self) -> None:
+        """What changes from now on."""
+        while True:
+            await asyncio.sleep(KEYS_SECONDS)
+            await self._take(replace=False)
+
+    async def _take(self, *, replace: bool) -> None:
+        revision, changed = await self._store.changes_since(self._revision)
+        if changed or replace:
+            self.count = self._gateway.keys(snapshot.keys_document(changed, replace=replace))
+        self._revision = revision
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,104 @@
+"""The app's own inference door: headers, then the body, then start, next and send.
+
+Law: it only carries bytes. It has no branch for errors: a refusal is a call like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from levada.asgi import (
+    SERVER,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    Unread,
+    declared_length,
+    raw_path,
+    read_body,
+)
+
+if TYPE_CHECKING:
+    from levada._native import Call, Gateway
+
+# A call that lives this long is watched for its client leaving. Most small answers end
+# sooner, and a task for each of them would be the dearest thing this door does.
+WATCH_AFTER_SECONDS = 0.02
+
+
+class Inference:
+    """An ASGI handler over one gateway; it answers every path that has no handler of its own."""
+
+    def __init__(self, gateway: Gateway, body_seconds: float) -> None:
+        self._gateway = gateway
+        self._body_seconds = body_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = await self._opened(scope, receive)
+        async with Watch(call, receive):
+            await relay(call, send)
+
+    async def _opened(self, scope: Scope, receive: Receive) -> Call:
+        """The call; refused before its body is read where its headers are enough for that."""
+        method: str = scope["method"]
+        path = raw_path(scope)
+        headers: Headers = scope["headers"]
+        admitted = self._gateway.authenticate(method, path, headers)
+        if not hasattr(admitted, "body_limit"):
+            return admitted
+        limit = admitted.body_limit
+        length = declared_length(headers)
+        if length is not None and length > limit:
+            return self._gateway.refuse(Unread.TOO_LARGE.value, headers)
+        body = await read_body(receive, limit, self._body_seconds)
+        if isinstance(body, Unread):
+            return self._gateway.refuse(body.value, headers)
+        return self._gateway.open(method, path, headers, body)
+
+
+class Watch:
+    """Cancels the call when its client leaves, and when its handler ends in any way but well."""
+
+    def __init__(self, call: Call, receive: Receive) -> None:
+        self._call = call
+        self._receive = receive
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._begin)
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        if kind is not None:
+            self._call.cancel()
+
+    def _begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._until_gone())
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._call.cancel()
+
+
+async def relay(call: Call, send: Send) -> None:
+    """From the head to the last byte: one message for a whole answer, one per piece of a stream."""
+    status, headers = await call.start()
+    whole = declared_length(headers)
+    headers.append(SERVER)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    piece = await call.next()
+    if piece is not None and len(piece) == whole:
+        # All of it is here. The call is asked for its end first, so that it has settled before
+        # the client can see the last byte.
+        await call.next()
+        await send({"type": "http.response.body", "body": piece, "more_body": False})
+        return
+    while piece is not None:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        piece = await call.next()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

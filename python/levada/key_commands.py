@@ -1,0 +1,161 @@
+"""`levada key`: makes, lists, ends and replaces client keys in the store, served or not.
+
+The only file that prints a key's text, once, when it is made.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from levada.terminal import ConfigFlag, DataFlag, JsonFlag, Made, fail, folder
+
+if TYPE_CHECKING:
+    from levada.control.store import Key, Store
+
+app = typer.Typer(
+    help="Client keys; a change counts within a second.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, such as k_Ab12Cd34.")]
+
+
+@app.command("create")
+def key_create(
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "unnamed",
+    models: Annotated[
+        str | None, typer.Option(help="The models it may use, with commas (all).")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="How long it lives, such as 12h or 30d (for ever).")
+    ] = None,
+    data: DataFlag = None,
+    config: ConfigFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a key and print it, this once."""
+    from levada.control import keys
+
+    life = None if expires is None else _seconds("--expires", expires)
+    allowed = None if models is None else tuple(filter(None, models.replace(",", " ").split()))
+
+    async def work(store: "Store") -> "tuple[Key, str]":
+        end = None if life is None else store.clock() + life
+        return await keys.create(store, name, models=allowed, expires=end)
+
+    _print_new(*_with_store(data, config, work), as_json)
+
+
+@app.command("list")
+def key_list(data: DataFlag = None, config: ConfigFlag = None, as_json: JsonFlag = False) -> None:
+    """List the keys; their texts are not stored."""
+
+    async def work(store: "Store") -> list[dict[str, Any]]:
+        return [_described(key, store.clock()) for key in await store.keys()]
+
+    found = _with_store(data, config, work)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    columns = ("id", "name", "state", "last4", "models", "expires")
+    rows = [columns, *(tuple(_cell(key[column]) for column in columns) for key in found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+
+
+@app.command("revoke")
+def key_revoke(key: KeyId, data: DataFlag = None, config: ConfigFlag = None) -> None:
+    """End a key now."""
+    from levada.control import keys
+
+    _with_store(data, config, lambda store: keys.revoke(store, key))
+    typer.echo(f"revoked: {key}")
+
+
+@app.command("rotate")
+def key_rotate(
+    key: KeyId,
+    overlap: Annotated[str, typer.Option(help="How long the old key still works.")] = "0s",
+    data: DataFlag = None,
+    config: ConfigFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Replace a key by a new one with the same rights, and print that."""
+    from levada.control import keys
+
+    seconds = _seconds("--overlap", overlap)
+    made = _with_store(data, config, lambda store: keys.rotate(store, key, seconds))
+    _print_new(*made, as_json)
+
+
+def _with_store(
+    data: Path | None, config: Path | None, work: "Callable[[Store], Awaitable[Made]]"
+) -> Made:
+    from levada.control.keys import KeyRefusedError
+    from levada.control.store import Store
+
+    place = folder(data, config)
+
+    async def run() -> Made:
+        store = await Store.open(place)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(run())
+    except (KeyRefusedError, OSError) as error:
+        fail(str(error))
+
+
+def _seconds(flag: str, text: str) -> float:
+    from levada.values import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"'{text}' {error}", param_hint=flag) from None
+
+
+def _described(key: "Key", now: float) -> dict[str, Any]:
+    ended = "expired" if key.revoked is None else "revoked"
+    return {
+        "id": key.id,
+        "name": key.name,
+        "state": "live" if key.live(now) else ended,
+        "last4": key.last4,
+        "models": None if key.models is None else list(key.models),
+        "created": _time(key.created),
+        "expires": _time(key.expires),
+        "revoked": _time(key.revoked),
+        "replaced_by": key.replaced_by,
+    }
+
+
+def _time(seconds: float | None) -> str | None:
+    from datetime import UTC, datetime
+
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _cell(value: str | list[str] | None) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else ",".join(value)
+
+
+def _print_new(key: "Key", text: str, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({**_described(key, key.created), "key": text}, indent=2))
+        return
+    typer.echo(f"id: {key.id}\nkey: {text}")

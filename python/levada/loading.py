@@ -1,0 +1,295 @@
+"""File + environment + flags → Config, or every problem at once with its file and line.
+
+The only file that reads the environment and the files of the configuration. Flags win over the
+environment, the environment over the file, the file over the defaults.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from levada import document, wording
+from levada.config import Config, Pems, Where, contradictions
+from levada.document import ConfigProblems as ConfigProblems
+from levada.document import Problem, spell
+from levada.references import UnresolvedError, expand
+
+_FILE_BYTES = 1024 * 1024
+_KEY_LENGTH = 512
+_PEM = "-----BEGIN "
+
+Environ = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the flags of `levada serve` say; None or empty where a flag is absent."""
+
+    backends: tuple[str, ...] = ()
+    host: str | None = None
+    port: int | None = None
+    admin_port: int | None = None
+    door: str | None = None
+    data: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a Config came from, so that it can be loaded again: at a reload, or by a new worker."""
+
+    path: Path | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+
+    def load(self, environ: Environ | None = None) -> Config:
+        """The Config as it reads now; ConfigProblems."""
+        return load(self.path, self.overrides, environ)
+
+
+def locate(path: Path | None, environ: Environ | None = None) -> Path | None:
+    """The configuration file: the one named by the flag, else by LEVADA_CONFIG, else none."""
+    named = _environ(environ).get("LEVADA_CONFIG")
+    return path or (Path(named) if named else None)
+
+
+def given_key(environ: Environ | None = None) -> str | None:
+    """The client key that the operator gives in LEVADA_KEY, if any; ConfigProblems."""
+    text = _environ(environ).get("LEVADA_KEY", "").strip(" ")
+    if len(text) > _KEY_LENGTH or not text.isprintable():
+        message = f"is not a text of 1 to {_KEY_LENGTH} printable characters"
+        raise ConfigProblems([Problem("LEVADA_KEY", None, "", message)])
+    return text or None
+
+
+def load(
+    path: Path | None, overrides: Overrides | None = None, environ: Environ | None = None
+) -> Config:
+    """The Config of a file, or of flags and environment alone; ConfigProblems."""
+    draft = _Draft(_environ(environ), locate(path, environ))
+    draft.read()
+    draft.override(overrides or Overrides())
+    return draft.judge()
+
+
+def check(path: Path, environ: Environ | None = None) -> Config:
+    """The Config of a file alone, whatever the environment would put over it; ConfigProblems."""
+    draft = _Draft(_environ(environ), path)
+    draft.read()
+    return draft.judge()
+
+
+def data_folder(source: Source, environ: Environ | None = None) -> Path | None:
+    """The data folder, for a command that needs nothing else; None: a temporary one."""
+    named = source.overrides.data or _environ(environ).get("LEVADA_DATA")
+    if named:
+        return Path(named)
+    path = locate(source.path, environ)
+    if path is None:
+        default: Path = Config.model_fields["data"].default
+        return default
+    return load(path, source.overrides, environ).data
+
+
+def pems(config: Config) -> Pems:
+    """The PEM texts as they read now, for certificates are renewed in place. ConfigProblems."""
+    problems: list[Problem] = []
+
+    def text(where: Where, path: Path) -> str:
+        try:
+            return _pem(path)
+        except UnresolvedError as error:
+            problems.append(Problem(str(path), None, spell(where), str(error)))
+            return ""
+
+    pair = None
+    if config.listen.tls is not None:
+        certificate, key = config.listen.tls.certificate, config.listen.tls.key
+        where = ("listen", "tls")
+        pair = (text((*where, "certificate"), certificate), text((*where, "key"), key))
+    authorities = {
+        backend.name: text(("backends", index, "ca"), backend.ca)
+        for index, backend in enumerate(config.backends)
+        if backend.ca is not None
+    }
+    if problems:
+        raise ConfigProblems(problems)
+    return Pems(pair, authorities)
+
+
+def _environ(environ: Environ | None) -> Environ:
+    return os.environ if environ is None else environ
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_FILE_BYTES + 1)
+        if len(raw) > _FILE_BYTES:
+            raise UnresolvedError(f"'{path}' is larger than {_FILE_BYTES} bytes")
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise UnresolvedError(f"cannot read '{path}': {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UnresolvedError(f"'{path}' is not UTF-8") from None
+    except ValueError:
+        raise UnresolvedError("is not a path") from None
+
+
+def _pem(path: Path) -> str:
+    if _PEM in str(path):
+        raise UnresolvedError("is a PEM text, not the name of a file that holds one")
+    text = _text(path)
+    if _PEM not in text:
+        raise UnresolvedError(f"'{path}' holds no PEM block")
+    return text
+
+
+class _Draft:
+    """The values gathered so far, where each came from, and what is wrong with them."""
+
+    def __init__(self, environ: Environ, path: Path | None) -> None:
+        self.environ = environ
+        self.path = path
+        self.base = Path() if path is None else path.parent
+        self.values: dict[str, Any] = {}
+        self.places: dict[Where, tuple[str, int | None]] = {(): (str(path or "levada"), None)}
+        self.written: dict[Where, str] = {}
+        self.problems: list[Problem] = []
+        self.spoilt: set[Where] = set()
+
+    def read(self) -> None:
+        """The file: its YAML, then the references in its texts."""
+        if self.path is None:
+            return
+        try:
+            found = document.parse(_text(self.path))
+        except UnresolvedError as error:
+            raise ConfigProblems([Problem(str(self.path), None, "", str(error))]) from None
+        file = str(self.path)
+        self.places |= {where: (file, line) for where, line in found.lines.items()}
+        for where, line, message in found.problems:
+            self.spoilt.add(where)
+            self.problems.append(Problem(file, line, spell(where), message))
+        self.values = {name: self._resolve(value, (name,)) for name, value in found.values.items()}
+
+    def override(self, flags: Overrides) -> None:
+        """The flags and, where they are silent, the environment."""
+        origin, urls = "--backend", list(flags.backends)
+        if not urls:
+            origin = "LEVADA_BACKEND"
+            urls = self.environ.get(origin, "").replace(",", " ").split()
+        if urls:
+            named = [{"name": f"backend-{i}", "url": url} for i, url in enumerate(urls, 1)]
+            self._put(("backends",), origin, named)
+        self._choose(("listen", "host"), "host", flags.host)
+        self._choose(("listen", "port"), "port", flags.port)
+        self._choose(("listen", "admin_port"), "admin-port", flags.admin_port)
+        self._choose(("door",), "door", flags.door)
+        self._choose(("data",), "data", flags.data)
+
+    def _choose(self, where: Where, flag: str, given: str | int | Path | None) -> None:
+        origin = f"--{flag}"
+        if given is None:
+            origin = f"LEVADA_{flag.upper().replace('-', '_')}"
+            given = self.environ.get(origin) or None
+        if given is not None:
+            # a folder named by a flag is relative to where the flag was typed, not to the file
+            self._put(where, origin, Path(str(given)).absolute() if flag == "data" else given)
+
+    def judge(self) -> Config:
+        """The Config, if nothing at all is wrong."""
+        if self.path is None and "backends" not in self.values:
+            message = "there is no backend; give --backend URL or --config FILE"
+            raise ConfigProblems([Problem("levada", None, "", message)])
+        for where, path in self._pem_paths():
+            self._try_pem(where, path)
+        try:
+            config = Config.model_validate(self.values, context={"base": self.base})
+        except ValidationError as error:
+            self._explain(error.errors(include_url=False))
+        if self.problems:
+            raise ConfigProblems(sorted(self.problems, key=lambda found: found.line or 0))
+        return config
+
+    def _put(self, where: Where, origin: str, value: object) -> None:
+        stale = [place for place in self.places if place[: len(where)] == where]
+        for place in stale:
+            del self.places[place]
+        self.places[where] = (origin, None)
+        inner: Any = self.values
+        for part in where[:-1]:
+            inner = inner.setdefault(part, {})
+        if isinstance(inner, dict):
+            inner[where[-1]] = value
+
+    def _resolve(self, value: Any, where: Where) -> Any:
+        if isinstance(value, dict):
+            return {name: self._resolve(item, (*where, name)) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._resolve(item, (*where, index)) for index, item in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        try:
+            if wording.is_secret(where) and value.startswith("file:"):
+                return self._secret_file(value.removeprefix("file:"))
+            resolved = expand(value, self.environ, self._secret_file)
+        except UnresolvedError as error:
+            self.spoilt.add(where)
+            self._problem(where, str(error))
+            return value
+        if resolved != value:
+            self.written[where] = value
+        return resolved
+
+    def _secret_file(self, name: str) -> str:
+        return _text(self.base / name).rstrip("\r\n")
+
+    def _pem_paths(self) -> Iterator[tuple[Where, Path]]:
+        listen = self.values.get("listen")
+        tls = listen.get("tls") if isinstance(listen, dict) else None
+        if isinstance(tls, dict):
+            for name in ("certificate", "key"):
+                if isinstance(tls.get(name), str):
+                    yield ("listen", "tls", name), self.base / tls[name]
+        backends = self.values.get("backends")
+        for index, backend in enumerate(backends if isinstance(backends, list) else []):
+            if isinstance(backend, dict) and isinstance(backend.get("ca"), str):
+                yield ("backends", index, "ca"), self.base / backend["ca"]
+
+    def _try_pem(self, where: Where, path: Path) -> None:
+        try:
+            _pem(path)
+        except UnresolvedError as error:
+            self._problem(where, str(error))
+
+    def _problem(self, where: Where, message: str, hint: str | None = None) -> None:
+        near = where
+        while near not in self.places:
+            near = near[:-1]
+        file, line = self.places[near]
+        self.problems.append(Problem(file, line, spell(where), message, hint))
+
+    def _explain(self, errors: list[ErrorDetails]) -> None:
+        meant = set()
+        for error in errors:
+            if error["type"] == "extra_forbidden":
+                message, hint = wording.sentence(error, self.written)
+                meant.add((error["loc"][:-1], hint))
+                self._problem(error["loc"], message, hint)
+        for error in errors:
+            if error["type"] != "extra_forbidden" and not self._follows(error, meant):
+                self._problem(error["loc"], *wording.sentence(error, self.written))
+        for where, message in contradictions(self.values):
+            self._problem(where, message)
+
+    def _follows(self, error: ErrorDetails, meant: set[tuple[Where, str | None]]) -> bool:
+        """Whether an error only repeats one that is already told."""
+        where, kind = error["loc"], error["type"]
+        if not where or (kind == "too_short" and error["input"]):
+            return True
+        misspelt = kind == "missing" and (where[:-1], f"did you mean '{where[-1]}'?") in meant
+        return misspelt or any(where[: len(bad)] == bad for bad in self.spoilt)

@@ -1,0 +1,127 @@
+"""Config + what the backends serve + keys → the documents that the engine reads.
+
+Pure: the same input gives the same bytes. The only file that knows the form of those documents.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from levada.config import Backend, Config, Model, Pems
+
+_PREFIX = "/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a backend answered when asked: the path before `/chat/completions`, and its models."""
+
+    path: str
+    models: tuple[str, ...]
+
+
+class Credential(Protocol):
+    """As much of a key as the engine needs: never its text, only the hash of it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def hash(self) -> bytes: ...
+    @property
+    def models(self) -> tuple[str, ...] | None: ...
+    @property
+    def expires(self) -> float | None: ...
+    @property
+    def revoked(self) -> float | None: ...
+
+
+def compile(
+    config: Config, served: Mapping[str, Served], *, version: int, pepper: bytes, pems: Pems
+) -> bytes:
+    """The one document of the data plane; a silent backend counts with what the file says."""
+    total = config.deadlines.total
+    document = {
+        "version": version,
+        "auth": {"pepper": pepper.hex()},
+        "backends": [_backend(backend, served, pems) for backend in config.backends],
+        "models": [
+            {
+                "name": model.name,
+                "created": model.created,
+                "owned_by": model.owned_by,
+                "pool": _pool(config, model, served),
+            }
+            for model in config.models or _found(config, served)
+        ],
+        "deadlines": {
+            "connect": min(config.deadlines.connect, total),
+            "first_byte": min(config.deadlines.first_byte, total),
+            "idle": min(config.deadlines.idle, total),
+            "total": total,
+        },
+        "limits": {
+            "body_bytes": config.limits.body_bytes,
+            "event_bytes": config.limits.event_bytes,
+        },
+        "retry": config.retry.model_dump(),
+        "breaker": config.breaker.model_dump(),
+        "tls": pems.tls and {"certificate": pems.tls[0], "key": pems.tls[1]},
+    }
+    return _json(document)
+
+
+def keys_document(keys: Iterable[Credential], *, replace: bool) -> bytes:
+    """The keys that changed, or with `replace` all there are; a revoked one is removed."""
+    changed = list(keys)
+    live = [key for key in changed if key.revoked is None]
+    gone = [] if replace else [key.id for key in changed if key.revoked is not None]
+    lines = [
+        {
+            "id": key.id,
+            "hash": key.hash.hex(),
+            "models": None if key.models is None else list(key.models),
+            "expires": key.expires,
+        }
+        for key in live
+    ]
+    return _json({"replace": replace, "set": lines, "remove": gone})
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _backend(backend: Backend, served: Mapping[str, Served], pems: Pems) -> dict[str, Any]:
+    found = served.get(backend.name)
+    path = backend.prefix if backend.prefix is not None else found.path if found else _PREFIX
+    return {
+        "name": backend.name,
+        "url": backend.origin,
+        "path": path,
+        "key": backend.key and backend.key.get_secret_value(),
+        "verify": backend.verify,
+        "ca": pems.ca.get(backend.name),
+    }
+
+
+def _models(backend: Backend, served: Mapping[str, Served]) -> tuple[str, ...]:
+    if backend.models is not None:
+        return backend.models
+    found = served.get(backend.name)
+    return found.models if found else ()
+
+
+def _found(config: Config, served: Mapping[str, Served]) -> list[Model]:
+    """Without a `models` section: every model that any backend serves, in the order of names."""
+    names = {name for backend in config.backends for name in _models(backend, served)}
+    return [Model.model_construct(name=name) for name in sorted(names)]
+
+
+def _pool(config: Config, model: Model, served: Mapping[str, Served]) -> list[dict[str, str]]:
+    """The backends of a model: those the operator named, else those that serve it."""
+    upstream = model.upstream or model.name
+    named = model.backends
+    if named is None:
+        named = tuple(b.name for b in config.backends if upstream in _models(b, served))
+    return [{"backend": name, "upstream": upstream} for name in named]

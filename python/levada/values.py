@@ -1,0 +1,118 @@
+"""The kinds of value a setting may have: each judges one word and says what is wrong with it.
+
+Pure; a kind never repeats the word it refuses, for it may be a secret.
+"""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d)?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
+_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
+
+
+def duration(text: str) -> float:
+    """Seconds of "2", "2s", "500ms", "10m", "1h" or "30d"; ValueError for anything else."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("is not a duration such as 2, 2s, 500ms, 10m, 1h or 30d")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def _seconds(value: object) -> object:
+    return duration(value) if isinstance(value, str) else _no_bool(value)
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("is not a number")
+    return value
+
+
+def _label(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("is not a name of 1 to 64 letters, digits, '.', '_' or '-'")
+    return value
+
+
+def _model_name(value: str) -> str:
+    if not 1 <= len(value) <= 256 or not value.isprintable() or value != value.strip():
+        raise ValueError("is not a model name of 1 to 256 printable characters")
+    return value
+
+
+def _host(value: str) -> str:
+    bare = value.removeprefix("[").removesuffix("]")
+    if not _HOST.fullmatch(value) and not _HOST.fullmatch(f"[{value}]"):
+        raise ValueError("is not a host name or an address")
+    if ":" in bare:
+        _address(bare)
+    return bare
+
+
+def _address(value: str) -> None:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError("is not a host name or an address") from None
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError("is not an address or a network such as 10.0.0.0/8") from None
+
+
+def _url(value: str) -> str:
+    if not re.match(r"https?://", value, re.IGNORECASE):
+        raise ValueError("is not http:// or https://")
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL with a host and a port from 1 to 65535") from None
+    if "@" in parts.netloc:
+        raise ValueError("has a user in it; a backend is given a 'key' instead")
+    if "?" in value or "#" in value:
+        raise ValueError("has a query or a fragment")
+    host = re.sub(r":[0-9]*\Z", "", parts.netloc)
+    if not _HOST.fullmatch(host) or port == 0 or not _PATH.fullmatch(parts.path):
+        raise ValueError("is not a URL with a host and a port from 1 to 65535")
+    if host.startswith("["):
+        _address(host[1:-1])
+    place = host if port is None else f"{host}:{port}"
+    return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
+
+
+def _sendable(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[\x21-\x7e]{1,4096}", value.get_secret_value()):
+        raise ValueError("is empty, too long, or holds a space or a character outside ASCII")
+    return value
+
+
+def _beside(value: Path, info: ValidationInfo) -> Path:
+    """A path in a file is relative to that file; the loader names its folder as `base`."""
+    if not str(value).isprintable():
+        raise ValueError("is not a path")
+    base: Path = (info.context or {}).get("base", Path())
+    return base / value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(json_schema_extra={"unit": "s"})]
+Count = Annotated[int, BeforeValidator(_no_bool)]
+Number = Annotated[float, BeforeValidator(_no_bool)]
+Label = Annotated[str, AfterValidator(_label)]
+ModelName = Annotated[str, AfterValidator(_model_name)]
+Host = Annotated[str, AfterValidator(_host)]
+Network = Annotated[str, AfterValidator(_network)]
+Url = Annotated[str, AfterValidator(_url)]
+Secret = Annotated[SecretStr, AfterValidator(_sendable)]
+FilePath = Annotated[Path, AfterValidator(_beside)]

@@ -1,0 +1,60 @@
+//! Every limit of the engine that no operator sets: name, value, and why it is that value.
+//!
+//! Law: a number that bounds something stands here or comes from the configuration; nowhere else.
+
+/// How deep a request's JSON may nest. serde_json stops at 128; no chat request needs 20.
+pub const JSON_DEPTH: usize = 64;
+
+/// The longest model name a client may send; longer ones are not looked up.
+pub const MODEL_NAME_BYTES: usize = 256;
+
+/// The longest key a client may present: a JWT fits (8 KiB).
+pub const KEY_BYTES: usize = 8 * 1024;
+
+/// The longest request id taken over from a client.
+pub const REQUEST_ID_BYTES: usize = 64;
+
+/// The largest head accepted from a backend; nginx's default proxy buffer is 4 to 8 KiB.
+pub const UPSTREAM_HEAD_BYTES: usize = 64 * 1024;
+
+/// The most header lines accepted from a backend.
+pub const UPSTREAM_HEADERS: usize = 64;
+
+/// The largest error body read from a backend; what is longer is not passed on.
+pub const UPSTREAM_ERROR_BYTES: usize = 64 * 1024;
+
+/// The longest error message of a backend that is shown to a client.
+pub const UPSTREAM_MESSAGE_BYTES: usize = 2 * 1024;
+
+/// The first size of a read buffer. A token's event is some 300 bytes, a small answer 2 KiB.
+pub const READ_BYTES: usize = 8 * 1024;
+
+/// The size a read buffer grows to while reads fill it: large bodies in few system calls.
+pub const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// The most bytes of ready events that are joined into one write.
+pub const JOIN_BYTES: usize = 16 * 1024;
+
+/// How much of a long answer's beginning and end is searched for its `usage`.
+pub const USAGE_WINDOW: usize = 4 * 1024;
+
+/// An answer up to this size is read whole before it is passed on, so its `usage` is read exactly.
+pub const WHOLE_BYTES: usize = 64 * 1024;
+
+/// Idle connections kept for one backend. Above the 2,000 parallel streams one gateway is measured with.
+pub const POOL_IDLE: usize = 4096;
+
+/// How long an idle backend connection is kept: below the 5 s after which vLLM's server closes it.
+pub const POOL_IDLE_SECONDS: u64 = 4;
+
+/// Finished calls whose records are held in memory for the operator to look at.
+pub const RECORDS_HELD: usize = 1024;
+
+/// The most attempts one call may make: the first and one more.
+pub const ATTEMPTS: usize = 2;
+
+/// The longest Retry-After given to a client; the SDKs obey at most 60 to 120 s.
+pub const RETRY_AFTER_SECONDS: u32 = 120;
+
+/// An answer up to this size is held to put the public model name in, wherever in it the name stands.
+pub const RENAMED_BYTES: usize = 8 * 1024 * 1024;

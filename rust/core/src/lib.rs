@@ -1,0 +1,24 @@
+//! The pure part of Levada: bytes in, decisions out.
+//!
+//! Law: nothing here opens a socket, reads a clock or the environment, starts a thread, rolls a die or panics.
+//! Time and randomness are arguments. `net` is built on this crate and this crate knows neither `net` nor `py`.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod auth;
+pub mod bounds;
+pub mod breaker;
+pub mod chunk;
+pub mod http1;
+pub mod json;
+pub mod record;
+pub mod refusal;
+pub mod relay;
+pub mod request;
+pub mod retry;
+pub mod route;
+pub mod snapshot;
+pub mod splice;
+pub mod sse;
+pub mod upstream;
+pub mod usage;

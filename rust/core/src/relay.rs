@@ -1,0 +1,314 @@
+//! From a backend's stream to the client's: whole events, the model under its public name, usage held back when it
+//! was not asked for, and an honest end when the stream breaks.
+//!
+//! Law: an event is passed, dropped or renamed, never invented, but for the one error event of a broken stream and
+//! the `[DONE]` of a finished one whose backend sends none. Nothing follows either.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::chunk;
+use crate::refusal::{Kind, Refusal};
+use crate::sse::{self, Reframer};
+use crate::upstream;
+use crate::usage::Meter;
+
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
+/// What a relay does beyond passing events on.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The client asked for the usage chunk.
+    pub include_usage: bool,
+    /// The public model name as JSON text, where the backend uses another.
+    pub rename: Option<Box<str>>,
+    /// The largest event, in bytes.
+    pub event_bytes: usize,
+}
+
+/// What comes after the bytes of a [`Pushed`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// More of the stream.
+    More,
+    /// Nothing: the stream has ended as it should.
+    Done,
+    /// Nothing: the stream is broken, for this reason. The error event is not in the bytes.
+    Broken(Refusal),
+}
+
+/// The result of one push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// Whole events for the client; may be empty.
+    pub events: Bytes,
+    /// What comes after them.
+    pub then: Then,
+}
+
+/// What becomes of one event.
+enum Act {
+    Keep,
+    Drop,
+    Put(Vec<u8>),
+    Stop(Then),
+}
+
+/// The state of one stream.
+#[derive(Debug)]
+pub struct Relay {
+    reframer: Reframer,
+    options: Options,
+    finished: bool,
+    /// The tokens so far.
+    pub meter: Meter,
+}
+
+impl Relay {
+    /// A relay at the start of a stream.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            reframer: Reframer::new(options.event_bytes),
+            options,
+            finished: false,
+            meter: Meter::default(),
+        }
+    }
+
+    /// Takes the next piece of the backend's body.
+    pub fn push(&mut self, piece: BytesMut) -> Pushed {
+        let events = match self.reframer.push(piece) {
+            Ok(events) => events,
+            Err(sse::TooLarge) => return broken(Bytes::new(), Kind::UpstreamError),
+        };
+        // As long as every event is kept, the piece goes on as it is; the first that is not starts a copy.
+        let mut copy: Option<BytesMut> = None;
+        let mut kept = 0;
+        for event in sse::split(&events) {
+            match self.event(event) {
+                Act::Keep => match &mut copy {
+                    Some(copy) => copy.extend_from_slice(event),
+                    None => kept += event.len(),
+                },
+                Act::Drop => {
+                    copy.get_or_insert_with(|| BytesMut::from(events.get(..kept).unwrap_or_default()));
+                }
+                Act::Put(bytes) => copy
+                    .get_or_insert_with(|| BytesMut::from(events.get(..kept).unwrap_or_default()))
+                    .extend_from_slice(&bytes),
+                Act::Stop(then) => {
+                    let mut out =
+                        copy.unwrap_or_else(|| BytesMut::from(events.get(..kept).unwrap_or_default()));
+                    if then == Then::Done {
+                        out.extend_from_slice(DONE);
+                    }
+                    return Pushed { events: out.freeze(), then };
+                }
+            }
+        }
+        Pushed { events: copy.map_or(events, BytesMut::freeze), then: Then::More }
+    }
+
+    /// The backend's body has ended (cleanly, or by a fault of the connection) without `[DONE]`.
+    ///
+    /// A model that gave its finish reason has said everything: the client gets the `[DONE]` that some engines never
+    /// send. Anything else is a broken answer, however cleanly the connection was closed.
+    #[must_use]
+    pub fn end(&self, clean: bool) -> Pushed {
+        if self.finished && clean && self.reframer.pending() == 0 {
+            return Pushed { events: Bytes::from_static(DONE), then: Then::Done };
+        }
+        broken(Bytes::new(), Kind::UpstreamBroken)
+    }
+
+    fn event(&mut self, event: &[u8]) -> Act {
+        // The common event is one data line; anything else takes the longer way.
+        let single =
+            event.strip_prefix(b"data:").filter(|rest| memchr::memchr(b'\n', rest) == Some(rest.len() - 2));
+        match single {
+            Some(rest) => {
+                let data = rest.get(..rest.len() - 2).unwrap_or_default();
+                self.data(event, data.strip_prefix(b" ").unwrap_or(data), false)
+            }
+            None => self.fields(event),
+        }
+    }
+
+    fn fields(&mut self, event: &[u8]) -> Act {
+        let mut data: Option<Vec<u8>> = None;
+        let mut named_error = false;
+        for field in sse::fields(event) {
+            match field.name {
+                b"data" => match &mut data {
+                    Some(data) => {
+                        data.push(b'\n');
+                        data.extend_from_slice(field.value);
+                    }
+                    None => data = Some(field.value.to_vec()),
+                },
+                b"event" => named_error |= field.value == b"error",
+                _ => {}
+            }
+        }
+        match data {
+            Some(data) => self.data(event, &data, named_error),
+            None => Act::Keep,
+        }
+    }
+
+    /// Judges an event by its data.
+    fn data(&mut self, event: &[u8], data: &[u8], named_error: bool) -> Act {
+        if data == b"[DONE]" {
+            return Act::Stop(Then::Done);
+        }
+        let Ok(chunk) = chunk::read(data) else {
+            return Act::Stop(Then::Broken(Refusal::of(Kind::UpstreamError)));
+        };
+        if chunk.error || named_error {
+            return Act::Stop(Then::Broken(upstream::in_stream(data)));
+        }
+        self.finished |= chunk.finish;
+        if chunk.content {
+            self.meter.event();
+        }
+        match chunk.usage {
+            Some(usage) if chunk.choices && !chunk.finish => self.meter.running(usage),
+            Some(usage) => self.meter.total(usage),
+            None => {}
+        }
+        if chunk.has_usage && !chunk.choices && !self.options.include_usage {
+            return Act::Drop;
+        }
+        match (&self.options.rename, chunk.model) {
+            (Some(name), Some(span)) => rename(event, data, &span, name),
+            _ => Act::Keep,
+        }
+    }
+}
+
+/// The event with another model name. Data in one line stands in the event as it is; data in several lines is put
+/// into one, which says the same.
+fn rename(event: &[u8], data: &[u8], span: &std::ops::Range<usize>, name: &str) -> Act {
+    let mut out = Vec::with_capacity(event.len() + name.len());
+    for field in sse::fields(event).filter(|field| field.name != b"data") {
+        out.extend_from_slice(field.name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(field.value);
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"data: ");
+    let start = out.len();
+    out.extend_from_slice(data.get(..span.start).unwrap_or_default());
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(data.get(span.end..).unwrap_or_default());
+    for byte in out.iter_mut().skip(start).filter(|byte| **byte == b'\n') {
+        *byte = b' ';
+    }
+    out.extend_from_slice(b"\n\n");
+    Act::Put(out)
+}
+
+fn broken(events: Bytes, kind: Kind) -> Pushed {
+    Pushed { events, then: Then::Broken(Refusal::of(kind)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usage::{Source, Usage};
+
+    fn options(include_usage: bool, rename: Option<&str>) -> Options {
+        Options { include_usage, rename: rename.map(Into::into), event_bytes: 1 << 20 }
+    }
+
+    /// The whole stream through a relay in pieces of `size`: the client's bytes, how it ended, and what was metered.
+    fn run(input: &str, size: usize, options: Options) -> (String, Then, (Usage, Source)) {
+        let mut relay = Relay::new(options);
+        let mut out = Vec::new();
+        for piece in input.as_bytes().chunks(size) {
+            let pushed = relay.push(BytesMut::from(piece));
+            out.extend_from_slice(&pushed.events);
+            if pushed.then != Then::More {
+                return (String::from_utf8(out).unwrap(), pushed.then, relay.meter.read());
+            }
+        }
+        let pushed = relay.end(true);
+        out.extend_from_slice(&pushed.events);
+        (String::from_utf8(out).unwrap(), pushed.then, relay.meter.read())
+    }
+
+    const TEXT: &str =
+        "data: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"x\"},\"finish_reason\":null}]}\n\n";
+    const STOP: &str = "data: {\"model\":\"m\",\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    const USAGE: &str =
+        "data: {\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
+    const END: &str = "data: [DONE]\n\n";
+
+    #[test]
+    fn any_chunking_gives_the_same() {
+        let input = [": hello\n\n", TEXT, STOP, USAGE, END, "data: after\n\n"].concat();
+        let counted = (Usage { prompt: 3, completion: 1, ..Usage::default() }, Source::Backend);
+        for (include, wanted) in [
+            (true, [": hello\n\n", TEXT, STOP, USAGE, END].concat()),
+            (false, [": hello\n\n", TEXT, STOP, END].concat()),
+        ] {
+            for size in [1, 2, 3, 7, 64, 4096] {
+                let (out, then, metered) = run(&input, size, options(include, None));
+                assert_eq!((out.as_str(), then, metered), (wanted.as_str(), Then::Done, counted), "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn whole_pieces_are_not_copied() {
+        let mut relay = Relay::new(options(false, None));
+        let piece = BytesMut::from([TEXT, TEXT].concat().as_bytes());
+        let at = piece.as_ptr();
+        assert_eq!(relay.push(piece).events.as_ptr(), at);
+    }
+
+    #[test]
+    fn the_public_name_is_put_in() {
+        let (out, ..) = run(
+            &[TEXT, "event: x\ndata: {\"model\":\ndata: \"m\"}\n\n", END].concat(),
+            9,
+            options(false, Some("\"pub\"")),
+        );
+        assert_eq!(
+            out,
+            [&TEXT.replace("\"m\"", "\"pub\""), "event: x\ndata: {\"model\": \"pub\"}\n\n", END].concat()
+        );
+    }
+
+    #[test]
+    fn ends_are_honest() {
+        let ends = |input: &str| {
+            let (out, then, _) = run(input, 4096, options(false, None));
+            (out, then)
+        };
+        assert_eq!(ends(&[TEXT, STOP].concat()), ([TEXT, STOP, END].concat(), Then::Done));
+        assert_eq!(ends(TEXT), (TEXT.into(), Then::Broken(Refusal::of(Kind::UpstreamBroken))));
+        assert_eq!(ends(""), (String::new(), Then::Broken(Refusal::of(Kind::UpstreamBroken))));
+        assert_eq!(
+            ends(&[TEXT, STOP, "data: {\"half"].concat()).1,
+            Then::Broken(Refusal::of(Kind::UpstreamBroken))
+        );
+        assert_eq!(
+            ends(&[TEXT, "data: {broken\n\n", END].concat()),
+            (TEXT.into(), Then::Broken(Refusal::of(Kind::UpstreamError)))
+        );
+        let error = "data: {\"error\":{\"message\":\"engine at 10.0.0.7:8000 died\",\"code\":500}}\n\n";
+        assert_eq!(
+            ends(&[TEXT, error, END].concat()),
+            (TEXT.into(), Then::Broken(Refusal::of(Kind::UpstreamError)))
+        );
+    }
+
+    #[test]
+    fn a_fault_of_the_connection_is_no_end() {
+        let mut relay = Relay::new(options(false, None));
+        relay.push(BytesMut::from([TEXT, STOP].concat().as_bytes()));
+        assert!(matches!(relay.end(false).then, Then::Broken(_)));
+        assert!(matches!(relay.end(true).then, Then::Done));
+    }
+}

@@ -1,0 +1,387 @@
+//! All that the data plane reads: backends, models, deadlines and limits, from one JSON document.
+//!
+//! Law: immutable once read, swapped whole; a call reads one snapshot from beginning to end. A document with one
+//! problem is refused with all its problems, and none of them repeats a secret.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::auth::Pepper;
+use crate::{bounds, breaker};
+use document::Fields;
+
+pub(crate) mod document;
+mod url;
+
+/// A text that never shows itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// The text, for the wire only.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("***")
+    }
+}
+
+/// What the data plane knows, at one version.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Counted up by the control plane.
+    pub version: u64,
+    /// Digests presented keys.
+    pub pepper: Pepper,
+    /// In the document's order; pools name them by index.
+    pub backends: Vec<Backend>,
+    /// In the document's order.
+    pub models: Vec<Model>,
+    /// How long each stage of a call may take.
+    pub deadlines: Deadlines,
+    /// The largest request body.
+    pub body_bytes: usize,
+    /// The largest event of a stream.
+    pub event_bytes: usize,
+    /// Retries allowed per call.
+    pub retry_ratio: f64,
+    /// Retries allowed per second besides.
+    pub retry_per_second: f64,
+    /// When a backend is left alone.
+    pub breaker: breaker::Rules,
+    /// Certificate of the public listener.
+    pub tls: Option<Tls>,
+    index: HashMap<Arc<str>, usize>,
+    list: Bytes,
+}
+
+/// One upstream address.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// Its name in pools, records, metrics and logs.
+    pub name: Arc<str>,
+    /// Whether it is spoken to over TLS.
+    pub secure: bool,
+    /// Name or address to connect to, an IPv6 address without brackets.
+    pub host: Box<str>,
+    /// Port to connect to.
+    pub port: u16,
+    /// The `Host` header: with the port unless it is the scheme's own, an IPv6 address in brackets.
+    pub authority: Box<str>,
+    /// Prefix of every path: "" or "/v1".
+    pub path: Box<str>,
+    /// Its bearer key.
+    pub key: Option<Secret>,
+    /// Whether its certificate is verified.
+    pub verify: bool,
+    /// PEM of the authority that signed its certificate, in place of the system's.
+    pub ca: Option<Box<str>>,
+}
+
+/// One model as clients name it.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// What clients call it.
+    pub name: Arc<str>,
+    /// Unix time in seconds, as listed.
+    pub created: u64,
+    /// As listed.
+    pub owned_by: Box<str>,
+    /// Where it is served; may be empty.
+    pub pool: Vec<Member>,
+    /// The answer to `GET /v1/models/{id}`.
+    pub listed: Bytes,
+}
+
+/// One backend of a pool.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Index in `Snapshot::backends`.
+    pub backend: usize,
+    /// What this backend calls the model.
+    pub upstream: Box<str>,
+    /// Whether that is another name than the clients'.
+    pub renamed: bool,
+    /// `upstream` as a JSON string with its quotes.
+    pub upstream_json: Box<str>,
+}
+
+/// How long each stage of a call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// TCP and TLS to a backend.
+    pub connect: Duration,
+    /// From the request written to the first byte of the answer.
+    pub first_byte: Duration,
+    /// Between two events or pieces of an answer.
+    pub idle: Duration,
+    /// The whole call.
+    pub total: Duration,
+}
+
+/// Certificate of the public listener.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// PEM of the chain.
+    pub certificate: Box<str>,
+    /// PEM of the private key.
+    pub key: Secret,
+}
+
+/// A deadline in seconds: from a millisecond to a week.
+const SECONDS: RangeInclusive<f64> = 0.001..=604_800.0;
+/// A body or an event is held in memory: up to 1 GiB.
+const HELD_BYTES: RangeInclusive<u64> = 1..=1 << 30;
+
+const NAME: &str = "must be a name of 1 to 256 bytes without control characters";
+const PATH: &str = "must be empty or a path that starts and does not end with '/'";
+const KEY: &str = "must be printable ASCII or null";
+const CERTIFICATE: &str = "must be PEM with a certificate";
+
+impl Snapshot {
+    /// Reads the document.
+    ///
+    /// # Errors
+    /// Every problem with its path.
+    pub fn parse(json: &[u8]) -> Result<Self, Vec<String>> {
+        let value: Value = serde_json::from_slice(json).map_err(|error| vec![document::fault(&error)])?;
+        let mut problems = Vec::new();
+        let snapshot = Fields::open(value, String::new(), &mut problems).and_then(root);
+        match snapshot {
+            Some(snapshot) if problems.is_empty() => Ok(snapshot),
+            _ => Err(problems),
+        }
+    }
+
+    /// The model that clients call `name`.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<&Model> {
+        self.models.get(self.position(name)?)
+    }
+
+    /// The place of the model that clients call `name` in [`Self::models`].
+    #[must_use]
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.index.get(name).copied()
+    }
+
+    /// The answer to `GET /v1/models`.
+    #[must_use]
+    pub fn list(&self) -> &Bytes {
+        &self.list
+    }
+}
+
+fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
+    let version = fields.whole("version", 0..=u64::MAX);
+    let pepper = fields.section("auth").and_then(auth);
+    let backends = backends(&mut fields);
+    let models = models(&mut fields, &backends);
+    let deadlines = fields.section("deadlines").map(deadlines);
+    let limits = fields.section("limits").map(limits);
+    let retry = fields.section("retry").map(retry);
+    let breaker = fields.section("breaker").map(rules);
+    let tls = fields.optional_section("tls").map(tls);
+    fields.done();
+    let index = models.iter().enumerate().map(|(at, model)| (Arc::clone(&model.name), at)).collect();
+    let list = list(&models);
+    let ((body_bytes, event_bytes), (retry_ratio, retry_per_second)) = (limits?, retry?);
+    Some(Snapshot {
+        version,
+        pepper: pepper?,
+        backends,
+        models,
+        deadlines: deadlines?,
+        body_bytes,
+        event_bytes,
+        retry_ratio,
+        retry_per_second,
+        breaker: breaker?,
+        tls,
+        index,
+        list,
+    })
+}
+
+fn auth(mut fields: Fields<'_>) -> Option<Pepper> {
+    let digits =
+        fields.text("pepper", |text| Pepper::from_hex(text).is_some(), "must be 64 hexadecimal digits");
+    fields.done();
+    Pepper::from_hex(&digits)
+}
+
+fn backends(fields: &mut Fields<'_>) -> Vec<Backend> {
+    let mut names = HashSet::new();
+    let mut backends = Vec::new();
+    for (index, value) in fields.list("backends").into_iter().enumerate() {
+        let Some(element) = fields.element("backends", index, value) else { continue };
+        backends.push(backend(element, &mut names));
+    }
+    backends
+}
+
+fn backend(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>) -> Backend {
+    let name = unique(&mut fields, names);
+    let url = fields.text("url", |text| url::read(text).is_ok(), url::FORM);
+    let target = url::read(&url).unwrap_or_default();
+    let backend = Backend {
+        name,
+        secure: target.secure,
+        host: target.host,
+        port: target.port,
+        authority: target.authority,
+        path: fields.text("path", url::is_path, PATH),
+        key: fields.optional_text("key", is_key, KEY).map(Secret),
+        verify: fields.flag("verify"),
+        ca: fields.optional_text("ca", is_certificate, CERTIFICATE),
+    };
+    fields.done();
+    backend
+}
+
+fn models(fields: &mut Fields<'_>, backends: &[Backend]) -> Vec<Model> {
+    let places: HashMap<&str, usize> =
+        backends.iter().enumerate().map(|(at, backend)| (&*backend.name, at)).collect();
+    let mut names = HashSet::new();
+    let mut models = Vec::new();
+    for (index, value) in fields.list("models").into_iter().enumerate() {
+        let Some(element) = fields.element("models", index, value) else { continue };
+        models.push(model(element, &mut names, &places));
+    }
+    models
+}
+
+fn model(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>, places: &HashMap<&str, usize>) -> Model {
+    let name = unique(&mut fields, names);
+    let created = fields.whole("created", 0..=u64::MAX);
+    let owned_by = fields.text("owned_by", is_name, NAME);
+    let mut pool = Vec::new();
+    for (index, value) in fields.list("pool").into_iter().enumerate() {
+        let Some(element) = fields.element("pool", index, value) else { continue };
+        pool.extend(member(element, &name, places));
+    }
+    fields.done();
+    let listed = format!(
+        r#"{{"id":{},"object":"model","created":{created},"owned_by":{}}}"#,
+        quoted(&name),
+        quoted(&owned_by)
+    );
+    Model { name, created, owned_by, pool, listed: Bytes::from(listed) }
+}
+
+fn member(mut fields: Fields<'_>, model: &str, places: &HashMap<&str, usize>) -> Option<Member> {
+    let backend = fields.text("backend", is_name, NAME);
+    let upstream = fields.text("upstream", is_name, NAME);
+    let place = places.get(&*backend).copied();
+    if place.is_none() && !backend.is_empty() {
+        fields.problem("backend", &format!("no backend is named '{backend}'"));
+    }
+    fields.done();
+    Some(Member {
+        backend: place?,
+        renamed: *upstream != *model,
+        upstream_json: quoted(&upstream).into(),
+        upstream,
+    })
+}
+
+fn deadlines(mut fields: Fields<'_>) -> Deadlines {
+    let deadlines = Deadlines {
+        connect: duration(&mut fields, "connect"),
+        first_byte: duration(&mut fields, "first_byte"),
+        idle: duration(&mut fields, "idle"),
+        total: duration(&mut fields, "total"),
+    };
+    fields.done();
+    deadlines
+}
+
+fn duration(fields: &mut Fields<'_>, name: &str) -> Duration {
+    Duration::try_from_secs_f64(fields.number(name, SECONDS)).unwrap_or_default()
+}
+
+fn limits(mut fields: Fields<'_>) -> (usize, usize) {
+    let body = fields.whole("body_bytes", HELD_BYTES);
+    let event = fields.whole("event_bytes", HELD_BYTES);
+    fields.done();
+    (usize::try_from(body).unwrap_or(usize::MAX), usize::try_from(event).unwrap_or(usize::MAX))
+}
+
+fn retry(mut fields: Fields<'_>) -> (f64, f64) {
+    let ratio = fields.number("ratio", 0.0..=1.0);
+    let per_second = fields.number("per_second", 0.0..=1_000_000.0);
+    fields.done();
+    (ratio, per_second)
+}
+
+fn rules(mut fields: Fields<'_>) -> breaker::Rules {
+    let failures = fields.whole("failures", 1..=1_000_000);
+    let open = duration(&mut fields, "open_seconds");
+    fields.done();
+    breaker::Rules {
+        failures: u32::try_from(failures).unwrap_or(u32::MAX),
+        open_ms: u64::try_from(open.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn tls(mut fields: Fields<'_>) -> Tls {
+    let certificate = fields.text("certificate", is_certificate, CERTIFICATE);
+    let key = Secret(fields.text("key", is_private_key, "must be PEM with a private key"));
+    fields.done();
+    Tls { certificate, key }
+}
+
+/// The `name` of an object, which no sibling before it has.
+fn unique(fields: &mut Fields<'_>, names: &mut HashSet<Arc<str>>) -> Arc<str> {
+    let name: Arc<str> = fields.text("name", is_name, NAME).into();
+    if !name.is_empty() && !names.insert(Arc::clone(&name)) {
+        fields.problem("name", &format!("'{name}' is there twice"));
+    }
+    name
+}
+
+/// Every model's object in the document's order, rendered once.
+fn list(models: &[Model]) -> Bytes {
+    let mut body = br#"{"object":"list","data":["#.to_vec();
+    for (at, model) in models.iter().enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(&model.listed);
+    }
+    body.extend_from_slice(b"]}");
+    Bytes::from(body)
+}
+
+/// A JSON string with its quotes.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=bounds::MODEL_NAME_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// What may stand in a header of our own making: a line end here would be a header of somebody else's.
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+fn is_certificate(text: &str) -> bool {
+    text.contains("-----BEGIN CERTIFICATE-----")
+}
+
+fn is_private_key(text: &str) -> bool {
+    text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----")
+}

@@ -1,0 +1,228 @@
+//! Usage: how many tokens a call cost, and how we know.
+//!
+//! Law: the backend's own numbers first, then what was counted on the way; the record says which. Never a guess
+//! that looks like a count.
+
+use crate::json::{Kind, Scanner, Wrong};
+
+/// Token counts of one call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt: u64,
+    /// Tokens of the answer.
+    pub completion: u64,
+    /// Those of the prompt that came from the backend's cache.
+    pub cached: u64,
+    /// Those of the answer that were spent on reasoning.
+    pub reasoning: u64,
+}
+
+/// How the counts are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Source {
+    /// Nothing is known.
+    #[default]
+    Unknown,
+    /// The number of content events that passed: a lower bound of the answer's tokens; the prompt is unknown.
+    Counted,
+    /// The backend said so.
+    Backend,
+}
+
+impl Source {
+    /// The word in records and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Counted => "counted",
+            Self::Backend => "backend",
+        }
+    }
+}
+
+/// Gathers the usage of one call as its answer passes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Meter {
+    total: Option<Usage>,
+    running: Option<Usage>,
+    events: u64,
+}
+
+impl Meter {
+    /// An event with a piece of the answer has passed.
+    pub fn event(&mut self) {
+        self.events += 1;
+    }
+
+    /// The backend told a count while the answer still runs: it replaces the one before.
+    pub fn running(&mut self, usage: Usage) {
+        self.running = Some(usage);
+    }
+
+    /// The backend told a final count. llama.cpp tells one for each of `n` choices: answers add up, the prompt is one.
+    pub fn total(&mut self, usage: Usage) {
+        let before = self.total.unwrap_or_default();
+        self.total = Some(Usage {
+            prompt: before.prompt.max(usage.prompt),
+            completion: before.completion.saturating_add(usage.completion),
+            cached: before.cached.max(usage.cached),
+            reasoning: before.reasoning.saturating_add(usage.reasoning),
+        });
+    }
+
+    /// The best that is known.
+    #[must_use]
+    pub fn read(&self) -> (Usage, Source) {
+        match self.total.or(self.running) {
+            Some(usage) => (usage, Source::Backend),
+            None if self.events > 0 => {
+                (Usage { completion: self.events, ..Usage::default() }, Source::Counted)
+            }
+            None => (Usage::default(), Source::Unknown),
+        }
+    }
+}
+
+/// Takes the value of a `usage` member: an object with counts, or nothing.
+///
+/// # Errors
+/// The text is broken.
+pub fn member(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Wrong> {
+    if scanner.peek() != Some(b'{') {
+        scanner.value()?;
+        return Ok(None);
+    }
+    let mut usage = Usage::default();
+    scanner.object::<Wrong>(|key, scanner| {
+        if key.is("prompt_tokens") {
+            usage.prompt = number(scanner)?;
+        } else if key.is("completion_tokens") {
+            usage.completion = number(scanner)?;
+        } else if key.is("prompt_tokens_details") {
+            usage.cached = detail(scanner, "cached_tokens")?;
+        } else if key.is("completion_tokens_details") {
+            usage.reasoning = detail(scanner, "reasoning_tokens")?;
+        } else {
+            scanner.value()?;
+        }
+        Ok(())
+    })?;
+    Ok(Some(usage))
+}
+
+/// A count; what is no count (negative, absurd, a string) counts nothing.
+fn number(scanner: &mut Scanner<'_>) -> Result<u64, Wrong> {
+    let (kind, span) = scanner.value()?;
+    let count = if kind == Kind::Integer { scanner.text(&span).parse::<u64>().ok() } else { None };
+    Ok(count.filter(|&count| count <= u64::from(u32::MAX)).unwrap_or_default())
+}
+
+fn detail(scanner: &mut Scanner<'_>, name: &str) -> Result<u64, Wrong> {
+    if scanner.peek() != Some(b'{') {
+        scanner.value()?;
+        return Ok(0);
+    }
+    let mut count = 0;
+    scanner.object::<Wrong>(|key, scanner| {
+        if key.is(name) {
+            count = number(scanner)?;
+        } else {
+            scanner.value()?;
+        }
+        Ok(())
+    })?;
+    Ok(count)
+}
+
+/// The usage of a whole JSON answer: its top-level `usage`.
+#[must_use]
+pub fn of_answer(body: &[u8]) -> Option<Usage> {
+    let mut found = None;
+    let scanned = Scanner::new(body).object::<Wrong>(|key, scanner| {
+        if key.is("usage") {
+            found = member(scanner)?;
+        } else {
+            scanner.value()?;
+        }
+        Ok(())
+    });
+    scanned.ok().and(found)
+}
+
+/// The usage in a window of a long answer (its beginning or its end) that is not read as a whole.
+///
+/// Inside a JSON string a quote is always escaped, so the bytes `"usage"` are a key or a whole string value; only a
+/// key is followed by a colon and an object.
+#[must_use]
+pub fn of_window(window: &[u8]) -> Option<Usage> {
+    let found = memchr::memmem::rfind_iter(window, b"\"usage\"").find_map(|at| {
+        if at.checked_sub(1).and_then(|before| window.get(before)) == Some(&b'\\') {
+            return None;
+        }
+        let mut scanner = Scanner::new(window.get(at + 7..)?);
+        if scanner.peek() != Some(b':') {
+            return None;
+        }
+        let mut scanner = Scanner::new(window.get(at + 7 + scanner.at() + 1..)?);
+        member(&mut scanner).ok().flatten()
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2},
+        "completion_tokens_details":{"reasoning_tokens":1},"prompt_tokens_x":null}"#;
+    const USAGE: Usage = Usage { prompt: 3, completion: 4, cached: 2, reasoning: 1 };
+
+    #[test]
+    fn reads_a_whole_answer() {
+        let body = format!(r#"{{"a":{{"usage":{{"prompt_tokens":9}}}},"usage":{TEXT},"z":1}}"#);
+        assert_eq!(of_answer(body.as_bytes()), Some(USAGE));
+        assert_eq!(of_answer(b"{\"usage\":null}"), None);
+        assert_eq!(of_answer(b"[1]"), None);
+    }
+
+    #[test]
+    fn reads_a_window() {
+        let tail = format!(r#"0.25]}}],"text":"\"usage\": {{}}","usage" : {TEXT}}}"#);
+        assert_eq!(of_window(tail.as_bytes()), Some(USAGE));
+        assert_eq!(of_window(b"\"usage\""), None);
+        assert_eq!(of_window(b"\"x\":\"usage\",\"y\":{}"), None);
+        assert_eq!(of_window(b"\"usage\":{\"prompt_tokens\":5"), None);
+    }
+
+    #[test]
+    fn absurd_numbers_count_nothing() {
+        for text in ["-1", "1.5", "\"7\"", "18446744073709551615", "null", "99999999999999999999"] {
+            let body = format!(r#"{{"usage":{{"prompt_tokens":{text},"completion_tokens":2}}}}"#);
+            assert_eq!(
+                of_answer(body.as_bytes()),
+                Some(Usage { completion: 2, ..Usage::default() }),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_meter_prefers_the_backend() {
+        let mut meter = Meter::default();
+        assert_eq!(meter.read().1, Source::Unknown);
+        meter.event();
+        meter.event();
+        assert_eq!(meter.read(), (Usage { completion: 2, ..Usage::default() }, Source::Counted));
+        meter.running(Usage { prompt: 3, completion: 1, ..Usage::default() });
+        meter.running(Usage { prompt: 3, completion: 2, ..Usage::default() });
+        assert_eq!(meter.read().0.completion, 2);
+        meter.total(USAGE);
+        meter.total(USAGE);
+        assert_eq!(
+            meter.read(),
+            (Usage { prompt: 3, completion: 8, cached: 2, reasoning: 2 }, Source::Backend)
+        );
+    }
+}

@@ -1,0 +1,27 @@
+//! Levada's sockets: the edge towards the clients, the client towards the backends.
+//!
+//! Law: everything asynchronous is here and nothing of it names Python. What can be decided without a socket or a
+//! clock is decided in `levada_core`.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod attempt;
+pub mod call;
+pub mod client;
+pub mod deadline;
+pub mod edge;
+pub mod fetch;
+pub mod gateway;
+pub mod load;
+pub mod metrics;
+pub mod pump;
+pub mod records;
+pub mod routes;
+pub mod tally;
+pub mod tls;
+
+mod app;
+mod body;
+mod front;
+mod guard;
+mod upload;

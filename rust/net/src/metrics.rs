@@ -1,0 +1,276 @@
+//! Counters and histograms, and their text.
+//!
+//! Law: names are stable (`levada_*`, base units); labels come from the configuration and from closed lists, never
+//! from a request. The hot path holds its handles and looks nothing up.
+
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+use levada_core::record::{End, Record};
+use levada_core::request::Endpoint;
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+type Number = Gauge<f64, AtomicU64>;
+
+/// Seconds: the buckets that the GenAI conventions name for durations and times to the first token.
+const BUCKETS: [f64; 16] = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    model: String,
+    endpoint: &'static str,
+    end: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabel {
+    model: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    model: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    status: u16,
+    code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BackendLabel {
+    backend: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    backend: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabel {
+    listener: &'static str,
+}
+
+/// All metrics of one gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    tokens: Family<TokenLabels, Counter>,
+    first_byte: Family<ModelLabel, Histogram>,
+    duration: Family<ModelLabel, Histogram>,
+    refusals: Family<RefusalLabels, Counter>,
+    backend_in_flight: Family<BackendLabel, Gauge>,
+    backend_up: Family<BackendLabel, Gauge>,
+    attempts: Family<AttemptLabels, Counter>,
+    connections: Family<ListenerLabel, Gauge>,
+    /// Calls between opening and settling.
+    pub in_flight: Gauge,
+    /// Calls tried again at another backend.
+    pub retries: Counter,
+    /// Keys in the engine's table.
+    pub keys: Gauge,
+    /// Accepts that failed for want of descriptors or memory.
+    pub accept_failures: Counter,
+    config_version: Number,
+    config_reload_success: Number,
+    draining: Number,
+}
+
+/// The handles of one model.
+#[derive(Debug)]
+pub struct ModelMetrics {
+    ends: [[Counter; End::ALL.len()]; Endpoint::ALL.len()],
+    prompt: Counter,
+    completion: Counter,
+    first_byte: Histogram,
+    duration: Histogram,
+}
+
+/// The handles of one backend.
+#[derive(Debug)]
+pub struct BackendMetrics {
+    /// Attempts under way.
+    pub in_flight: Gauge,
+    /// 1 while it is used.
+    pub up: Gauge,
+    /// Attempts that brought an answer.
+    pub answered: Counter,
+    /// Attempts that failed.
+    pub failed: Counter,
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(BUCKETS)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("levada");
+        let mut metrics = Self {
+            registry: Registry::default(),
+            calls: Family::default(),
+            tokens: Family::default(),
+            first_byte: Family::new_with_constructor(histogram),
+            duration: Family::new_with_constructor(histogram),
+            refusals: Family::default(),
+            backend_in_flight: Family::default(),
+            backend_up: Family::default(),
+            attempts: Family::default(),
+            connections: Family::default(),
+            in_flight: Gauge::default(),
+            retries: Counter::default(),
+            keys: Gauge::default(),
+            accept_failures: Counter::default(),
+            config_version: Number::default(),
+            config_reload_success: Number::default(),
+            draining: Number::default(),
+        };
+        registry.register("calls", "Finished calls", metrics.calls.clone());
+        registry.register("tokens", "Tokens by kind: prompt, completion", metrics.tokens.clone());
+        registry.register_with_unit("first_byte", "From opening a call to its first byte", Unit::Seconds, metrics.first_byte.clone());
+        registry.register_with_unit("call_duration", "From opening a call to its end", Unit::Seconds, metrics.duration.clone());
+        registry.register("refusals", "Refusals by status and code", metrics.refusals.clone());
+        registry.register("backend_in_flight", "Attempts under way", metrics.backend_in_flight.clone());
+        registry.register("backend_up", "1 while the backend is used", metrics.backend_up.clone());
+        registry.register("attempts", "Attempts by outcome: answered, failed", metrics.attempts.clone());
+        registry.register("connections", "Open client connections", metrics.connections.clone());
+        registry.register("calls_in_flight", "Calls under way", metrics.in_flight.clone());
+        registry.register("retries", "Calls tried again at another backend", metrics.retries.clone());
+        registry.register("keys", "Keys in force", metrics.keys.clone());
+        registry.register("accept_failures", "Connections that could not be accepted", metrics.accept_failures.clone());
+        registry.register("config_version", "Version of the configuration in force", metrics.config_version.clone());
+        registry.register(
+            "config_reload_success",
+            "1 when the last reload took effect, 0 when it was refused",
+            metrics.config_reload_success.clone(),
+        );
+        registry.register("draining", "1 while shutting down", metrics.draining.clone());
+        metrics.config_reload_success.set(1.0);
+        metrics.registry = registry;
+        metrics
+    }
+}
+
+impl Metrics {
+    /// The handles of a model.
+    #[must_use]
+    pub fn model(&self, name: &str) -> ModelMetrics {
+        let end = |endpoint: Endpoint, end: End| {
+            let labels = CallLabels { model: name.to_owned(), endpoint: endpoint.name(), end: end.name() };
+            self.calls.get_or_create(&labels).clone()
+        };
+        let tokens = |kind| self.tokens.get_or_create(&TokenLabels { model: name.to_owned(), kind }).clone();
+        let label = ModelLabel { model: name.to_owned() };
+        ModelMetrics {
+            ends: Endpoint::ALL.map(|endpoint| End::ALL.map(|e| end(endpoint, e))),
+            prompt: tokens("prompt"),
+            completion: tokens("completion"),
+            first_byte: self.first_byte.get_or_create(&label).clone(),
+            duration: self.duration.get_or_create(&label).clone(),
+        }
+    }
+
+    /// The handles of a backend.
+    #[must_use]
+    pub fn backend(&self, name: &str) -> BackendMetrics {
+        let label = BackendLabel { backend: name.to_owned() };
+        let attempts = |outcome| self.attempts.get_or_create(&AttemptLabels { backend: name.to_owned(), outcome }).clone();
+        BackendMetrics {
+            in_flight: self.backend_in_flight.get_or_create(&label).clone(),
+            up: self.backend_up.get_or_create(&label).clone(),
+            answered: attempts("answered"),
+            failed: attempts("failed"),
+        }
+    }
+
+    /// The open connections of a listener: `public` or `admin`.
+    #[must_use]
+    pub fn connections(&self, listener: &'static str) -> Gauge {
+        self.connections.get_or_create(&ListenerLabel { listener }).clone()
+    }
+
+    /// Counts one refusal.
+    pub fn refused(&self, status: u16, code: Option<&str>) {
+        self.refusals.get_or_create(&RefusalLabels { status, code: code.unwrap_or_default().to_owned() }).inc();
+    }
+
+    /// Sets a figure of the control plane; false for a name that is none.
+    pub fn set(&self, name: &str, value: f64) -> bool {
+        let number = match name {
+            "config_version" => &self.config_version,
+            "config_reload_success" => &self.config_reload_success,
+            "draining" => &self.draining,
+            _ => return false,
+        };
+        number.set(value);
+        true
+    }
+
+    /// All of it as OpenMetrics text.
+    #[must_use]
+    pub fn render(&self) -> Bytes {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text.into()
+    }
+}
+
+impl ModelMetrics {
+    /// Counts one finished call of this model.
+    pub fn finished(&self, endpoint: Endpoint, record: &Record) {
+        let row = self.ends.get(Endpoint::ALL.iter().position(|e| *e == endpoint).unwrap_or_default());
+        let column = End::ALL.iter().position(|e| *e == record.end).unwrap_or_default();
+        if let Some(counter) = row.and_then(|row| row.get(column)) {
+            counter.inc();
+        }
+        if record.prompt_tokens > 0 {
+            self.prompt.inc_by(record.prompt_tokens);
+        }
+        if record.completion_tokens > 0 {
+            self.completion.inc_by(record.completion_tokens);
+        }
+        if let Some(first) = record.first_byte_us {
+            self.first_byte.observe(seconds(first));
+        }
+        self.duration.observe(seconds(record.total_us));
+    }
+}
+
+/// Microseconds as seconds; exact for any duration a call can have.
+#[expect(clippy::cast_precision_loss, reason = "a call lasts less than 2^53 microseconds")]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_what_was_counted() {
+        let metrics = Metrics::default();
+        metrics.refused(404, Some("model_not_found"));
+        metrics.backend("b\"1").in_flight.inc();
+        assert!(metrics.set("config_version", 3.0) && !metrics.set("nonsense", 1.0));
+        let text = String::from_utf8(metrics.render().to_vec()).unwrap();
+        for line in [
+            "levada_refusals_total{status=\"404\",code=\"model_not_found\"} 1",
+            "levada_backend_in_flight{backend=\"b\\\"1\"} 1",
+            "levada_config_version 3.0",
+            "# EOF",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}

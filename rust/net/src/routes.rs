@@ -1,0 +1,106 @@
+//! Which paths the engine answers itself, and by which methods.
+//!
+//! Law: an exact table over the raw path, with and without `/v1`; nothing is decoded but a model's name.
+
+use http::Method;
+use levada_core::request::Endpoint;
+
+/// What a path means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// `/livez`: the process runs.
+    Live,
+    /// `/readyz`: it takes calls.
+    Ready,
+    /// `/v1/models`
+    Models,
+    /// `/v1/models/{id}`
+    Model(Box<str>),
+    /// A call to a backend.
+    Inference(Endpoint),
+    /// Not ours.
+    Unknown,
+}
+
+impl Route {
+    /// The meaning of `path`, which has no query.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        match path {
+            "/livez" | "/health" => return Self::Live,
+            "/readyz" | "/ready" => return Self::Ready,
+            _ => {}
+        }
+        let bare = path.strip_prefix("/v1").unwrap_or(path);
+        if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| endpoint.path() == bare) {
+            return Self::Inference(endpoint);
+        }
+        match bare.strip_prefix("/models") {
+            Some("") => Self::Models,
+            Some(rest) => match rest.strip_prefix('/').filter(|name| !name.is_empty()).and_then(decode) {
+                Some(name) => Self::Model(name.into()),
+                None => Self::Unknown,
+            },
+            None => Self::Unknown,
+        }
+    }
+
+    /// Whether it may be asked without a key.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Live | Self::Ready)
+    }
+
+    /// The methods it has, as an Allow header; nothing for a path that is not ours.
+    #[must_use]
+    pub fn methods(&self) -> &'static str {
+        match self {
+            Self::Inference(_) => "POST",
+            Self::Unknown => "",
+            _ => "GET, HEAD",
+        }
+    }
+
+    /// Whether `method` is one of them.
+    #[must_use]
+    pub fn takes(&self, method: &Method) -> bool {
+        match self {
+            Self::Inference(_) => method == Method::POST,
+            Self::Unknown => false,
+            _ => method == Method::GET || method == Method::HEAD,
+        }
+    }
+}
+
+/// A model's name out of a path: percent escapes are read, so that a name with a slash can be asked for either way.
+fn decode(name: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(name.len());
+    let mut bytes = name.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(bytes.next()?).to_digit(16);
+            out.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_exact() {
+        assert_eq!(Route::of("/v1/chat/completions"), Route::Inference(Endpoint::Chat));
+        assert_eq!(Route::of("/embeddings"), Route::Inference(Endpoint::Embeddings));
+        assert_eq!(Route::of("/v1/models"), Route::Models);
+        assert_eq!(Route::of("/models/a%2Fb"), Route::Model("a/b".into()));
+        assert_eq!(Route::of("/v1/models/a/b"), Route::Model("a/b".into()));
+        for path in ["/v1/chat/completions/", "//v1/models", "/v1/models/", "/v1/models/%zz", "/V1/models", "/v1", "/", "", "/v1/modelsx"] {
+            assert_eq!(Route::of(path), Route::Unknown, "{path}");
+        }
+        assert!(Route::of("/livez").is_open() && !Route::of("/v1/models").is_open());
+    }
+}

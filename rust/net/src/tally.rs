@@ -1,0 +1,126 @@
+//! Keeps the account of one call and settles it, once, however the call ends.
+//!
+//! Law: this is the only place that makes a Record. Dropping the tally is enough; whoever knows the end says it first.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use levada_core::record::{End, Record};
+use levada_core::request::Endpoint;
+use levada_core::usage::Meter;
+
+use crate::gateway::Gateway;
+use crate::metrics::ModelMetrics;
+
+/// The account of one call.
+#[derive(Debug)]
+pub struct Tally {
+    gateway: Arc<Gateway>,
+    began: Instant,
+    at_ms: u64,
+    first_byte: Option<u64>,
+    settled: bool,
+    /// The request id that the client sees.
+    pub id: Box<str>,
+    /// The key's id.
+    pub key: Option<Arc<str>>,
+    /// The endpoint, for a call to a backend.
+    pub endpoint: Option<Endpoint>,
+    /// The model's public name and its counters, once it is known to be ours.
+    pub model: Option<(Arc<str>, Arc<ModelMetrics>)>,
+    /// The backend of the newest attempt.
+    pub backend: Option<Arc<str>>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// Whether a stream was asked for.
+    pub stream: bool,
+    /// The status that the client sees.
+    pub status: u16,
+    /// Tokens so far.
+    pub meter: Meter,
+}
+
+impl Tally {
+    /// Opens the account of a call.
+    #[must_use]
+    pub fn open(gateway: Arc<Gateway>, id: Box<str>) -> Self {
+        gateway.metrics().in_flight.inc();
+        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        Self {
+            gateway,
+            began: Instant::now(),
+            at_ms: u64::try_from(at_ms).unwrap_or_default(),
+            first_byte: None,
+            settled: false,
+            id,
+            key: None,
+            endpoint: None,
+            model: None,
+            backend: None,
+            attempts: 0,
+            stream: false,
+            status: 0,
+            meter: Meter::default(),
+        }
+    }
+
+    /// The gateway that the call belongs to.
+    #[must_use]
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// When the call was opened.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// The first byte for the client is there.
+    pub fn first_byte(&mut self) {
+        self.first_byte.get_or_insert(micros(self.began));
+    }
+
+    /// The call has ended. Only the first word counts.
+    pub fn settle(&mut self, end: End) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let (usage, source) = self.meter.read();
+        let record = Record {
+            id: std::mem::take(&mut self.id),
+            at_ms: self.at_ms,
+            key: self.key.take(),
+            endpoint: self.endpoint.map(Endpoint::name),
+            model: self.model.as_ref().map(|(name, _)| Arc::clone(name)),
+            backend: self.backend.take(),
+            attempts: self.attempts,
+            stream: self.stream,
+            status: self.status,
+            end,
+            prompt_tokens: usage.prompt,
+            completion_tokens: usage.completion,
+            cached_tokens: usage.cached,
+            reasoning_tokens: usage.reasoning,
+            usage: source.name(),
+            first_byte_us: self.first_byte,
+            total_us: micros(self.began),
+        };
+        if let (Some(endpoint), Some((_, metrics))) = (self.endpoint, &self.model) {
+            metrics.finished(endpoint, &record);
+        }
+        self.gateway.records().put(record);
+        self.gateway.metrics().in_flight.dec();
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let end = if self.gateway.is_cutting() { End::Cut } else { End::Cancelled };
+        self.settle(end);
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,22 @@
+//! `levada._native`: the engine as Python sees it.
+//!
+//! Law: no logic. Bytes, header pairs and numbers cross; nothing is called back per call or token. This crate alone may
+//! use `unsafe`, with a reason at each place.
+
+mod call;
+mod doors;
+mod error;
+mod gateway;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[pyo3::pymodule(gil_used = false)]
+mod _native {
+    #[pymodule_export]
+    use super::call::Call;
+    #[pymodule_export]
+    use super::error::ConfigError;
+    #[pymodule_export]
+    use super::gateway::{Caller, Gateway};
+}

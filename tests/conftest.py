@@ -1,0 +1,71 @@
+"""Fixtures that every kind of test uses: a scripted backend, and the real Levada in front of any
+backends.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import served
+from engine import Engine, write_tiny_model
+from upstream import ScriptedBackend
+
+
+@pytest.fixture
+def backend() -> Iterator[ScriptedBackend]:
+    with ScriptedBackend() as one:
+        yield one
+
+
+@pytest.fixture(params=served.DOORS)
+def door(request: pytest.FixtureRequest) -> str:
+    """Each of the two doors in turn."""
+    name: str = request.param
+    return name
+
+
+def starter(folder: Path, running: list[served.Levada]) -> served.Start:
+    def start(*backends: str, key: str = "", **options: Any) -> served.Levada:
+        one = served.start(folder / f"levada-{len(running)}", *backends, **options)
+        running.append(one)
+        return one.ready(key)
+
+    return start
+
+
+def stop_all(running: list[served.Levada]) -> None:
+    """Ends every Levada, also when one of them does not end well."""
+    for one in running:
+        if one.process.poll() is None:
+            one.stop()
+
+
+@pytest.fixture
+def levada(tmp_path: Path) -> Iterator[served.Start]:
+    """A factory: `levada(url, ..., door=, config=, environment=, key=)` gives a running Levada."""
+    running: list[served.Levada] = []
+    yield starter(tmp_path, running)
+    stop_all(running)
+
+
+@pytest.fixture(scope="module")
+def levada_for_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[served.Start]:
+    """The same factory for what a whole file shares."""
+    running: list[served.Levada] = []
+    yield starter(tmp_path_factory.mktemp("levada"), running)
+    stop_all(running)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GGUF file that llama.cpp loads."""
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def llamacpp(tiny_model: Path) -> Iterator[Engine]:
+    """The real llama.cpp server, shared by all tests: do not stop it."""
+    with Engine(tiny_model) as engine:
+        yield engine

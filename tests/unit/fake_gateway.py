@@ -1,0 +1,99 @@
+"""A gateway without an engine: it says what it is told to say, and remembers what it was told."""
+
+import json
+from typing import Any
+
+
+class FakeCall:
+    """One call with a scripted answer; a piece that is an Event is waited for, not sent."""
+
+    def __init__(self, status: int = 200, headers: Any = None, pieces: Any = ()) -> None:
+        self.status = status
+        self.headers = headers or [(b"content-type", b"application/json")]
+        self.pieces = list(pieces)
+        self.cancelled = 0
+
+    async def start(self) -> tuple[int, list[tuple[bytes, bytes]]]:
+        return self.status, list(self.headers)
+
+    async def next(self) -> bytes | None:
+        while self.pieces:
+            piece = self.pieces.pop(0)
+            if isinstance(piece, bytes):
+                return piece
+            await piece.wait()
+        return None
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+class FakeCaller:
+    """Who may go on to the body."""
+
+    def __init__(self, body_limit: int = 1000) -> None:
+        self.key_id = "k_test"
+        self.body_limit = body_limit
+
+
+class FakeGateway:
+    """The boundary as the Python side sees it."""
+
+    def __init__(self, document: bytes = b"{}", data: str = "", threads: int = 0) -> None:
+        self.documents = [json.loads(document)]
+        self.seen: list[tuple[Any, ...]] = []
+        self.caller: Any = FakeCaller()
+        self.call: Any = FakeCall(pieces=[b"{}"])
+        self.answers: dict[str, Any] = {}
+        self.refusal: Exception | None = None
+        self.counts: dict[str, float] = {}
+        self.health: dict[str, Any] = {}
+        self.edge: Any = None
+
+    def authenticate(self, method: str, path: str, headers: Any) -> Any:
+        self.seen.append(("authenticate", method, path))
+        return self.caller
+
+    def open(self, method: str, path: str, headers: Any, body: bytes) -> Any:
+        self.seen.append(("open", method, path, body))
+        return self.call
+
+    def refuse(self, kind: str, headers: Any) -> Any:
+        self.seen.append(("refuse", kind))
+        return FakeCall(413, [(b"content-length", b"2")], [b"no"])
+
+    def swap(self, document: bytes) -> int:
+        if self.refusal is not None:
+            raise self.refusal
+        self.documents.append(json.loads(document))
+        return int(self.documents[-1]["version"])
+
+    def keys(self, changes: bytes) -> int:
+        self.seen.append(("keys", json.loads(changes)))
+        return 1
+
+    def report(self, backend: str, health: bytes) -> None:
+        self.health[backend] = json.loads(health)
+
+    def count(self, name: str, value: float) -> None:
+        self.counts[name] = value
+
+    async def fetch(self, method: str, url: str, headers: Any, timeout: float) -> tuple[int, bytes]:
+        self.seen.append(("fetch", url, list(headers)))
+        answer = self.answers.get(url, OSError("refused"))
+        if isinstance(answer, Exception):
+            raise answer
+        if callable(answer):
+            answer = await answer()
+        status, body = answer
+        return status, body
+
+    async def listen(self, edge: bytes) -> None:
+        self.edge = json.loads(edge)
+
+    async def drain(self, grace: float) -> int:
+        self.seen.append(("drain", grace))
+        return 0
+
+    def close(self) -> None:
+        self.seen.append(("close",))

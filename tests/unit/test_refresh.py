@@ -1,0 +1,157 @@
+"""What the engine runs on: reloads, found models, changed keys."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_gateway import FakeGateway
+
+from levada import loading
+from levada.config import Config, Pems
+from levada.control import keys, refresh
+from levada.control.refresh import Keys, RejectedError, Running
+from levada.control.store import Store
+from levada.loading import Source
+from levada.snapshot import Served
+
+ONE = "backends: [{name: one, url: 'http://127.0.0.1:9'}]\n"
+TWO = "backends: [{name: one, url: 'http://127.0.0.1:9'}, {name: two, url: 'http://127.0.0.1:8'}]\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "levada.yaml"
+    path.write_text(ONE)
+    return path
+
+
+def made(file: Path) -> tuple[FakeGateway, Running]:
+    gateway, source = FakeGateway(), Source(file)
+    config = source.load({})
+    running = Running(gateway, source, config, loading.pems(config), b"p" * 32)  # type: ignore[arg-type]
+    return gateway, running
+
+
+def test_what_a_backend_serves_is_swapped_in_when_it_changes(file: Path) -> None:
+    gateway, running = made(file)
+    assert running.models() == []
+    running.found("one", Served("/v1", ("a",)))
+    running.found("one", Served("/v1", ("a",)))
+    assert running.models() == ["a"]
+    assert [document["version"] for document in gateway.documents[1:]] == [2]
+    assert gateway.counts == {"config_version": 2}
+
+
+def test_a_reload_keeps_what_unchanged_backends_have_answered(file: Path) -> None:
+    gateway, running = made(file)
+    running.found("one", Served("/v1", ("a",)))
+    file.write_text(TWO)
+    assert running.reload() == 3
+    assert [backend["name"] for backend in gateway.documents[-1]["backends"]] == ["one", "two"]
+    assert running.models() == ["a"]
+    assert gateway.counts == {"config_version": 3, "config_reload_success": 1}
+    file.write_text(ONE.replace(":9", ":7"))
+    running.reload()
+    assert running.models() == []
+
+
+def test_a_bad_file_leaves_the_running_one_in_force(file: Path) -> None:
+    gateway, running = made(file)
+    before = running.config
+    file.write_text("backends: [{name: one, url: ftp}]\nlimit: {}\n")
+    with pytest.raises(RejectedError) as rejected:
+        running.reload()
+    assert len(rejected.value.problems) == 2
+    assert all("levada.yaml:" in problem for problem in rejected.value.problems)
+    assert (running.version, running.config) == (1, before)
+    assert gateway.counts == {"config_reload_success": 0}
+
+
+def test_what_the_engine_refuses_is_not_taken_either(file: Path) -> None:
+    gateway, running = made(file)
+    gateway.refusal = ValueError("backends[0].url: no")
+    with pytest.raises(RejectedError, match="no"):
+        running.reload()
+    assert (running.version, gateway.counts) == (1, {"config_reload_success": 0})
+
+
+def test_a_change_of_the_listeners_waits_for_a_start(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, running = made(file)
+    file.write_text(ONE + "listen: {port: 9000}\n")
+    running.reload()
+    assert "counts from the next start on" in capsys.readouterr().out
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.asyncio
+async def test_a_changed_file_is_read_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refresh, "LOOK_SECONDS", 0.02)
+    gateway, running = made(file)
+    task = asyncio.create_task(running.watch())
+    await asyncio.sleep(0.1)
+    assert running.version == 1
+    file.write_text("nonsense: true\n")
+    await until(lambda: gateway.counts.get("config_reload_success") == 0)
+    draft = file.with_suffix(".new")
+    draft.write_text(TWO)
+    draft.replace(file)
+    await until(lambda: running.version == 2)
+    file.unlink()
+    await until(lambda: gateway.counts["config_reload_success"] == 0)
+    task.cancel()
+
+
+@pytest.mark.asyncio
+async def test_a_renewed_certificate_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh, "LOOK_SECONDS", 0.02)
+    pem = tmp_path / "cert.pem"
+    pem.write_text("-----BEGIN CERTIFICATE-----\nold\n")
+    file = tmp_path / "levada.yaml"
+    file.write_text(ONE + f"listen: {{tls: {{certificate: {pem}, key: {pem}}}}}\n")
+    gateway, running = made(file)
+    task = asyncio.create_task(running.watch())
+    await asyncio.sleep(0.05)
+    pem.write_text("-----BEGIN CERTIFICATE-----\nrenewed\n")
+    await until(lambda: running.version == 2)
+    assert "renewed" in gateway.documents[-1]["tls"]["certificate"]
+    task.cancel()
+
+
+@pytest.mark.asyncio
+async def test_keys_follow_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refresh, "KEYS_SECONDS", 0.02)
+    gateway, store = FakeGateway(), await Store.open(tmp_path)
+    held = Keys(gateway, store)  # type: ignore[arg-type]
+    await held.first()
+    assert gateway.seen.pop() == ("keys", {"replace": True, "set": [], "remove": []})
+    task = asyncio.create_task(held.run())
+    await asyncio.sleep(0.1)
+    assert gateway.seen == []
+    key, _ = await keys.create(store, "one")
+    await until(lambda: len(gateway.seen) == 1)
+    await keys.revoke(store, key.id)
+    await until(lambda: len(gateway.seen) == 2)
+    (_, added), (_, removed) = gateway.seen
+    assert [one["id"] for one in added["set"]] == [key.id] == removed["remove"]
+    assert held.count == 1
+    task.cancel()
+    await store.close()
+
+
+def test_a_guest_without_a_file_has_nothing_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(os.environ, "LEVADA_CONFIG", raising=False)
+    config = Config.model_validate({"backends": [{"name": "one", "url": "http://127.0.0.1:9"}]})
+    gateway: Any = FakeGateway()
+    assert Running(gateway, Source(), config, Pems(), b"")._look() == ()

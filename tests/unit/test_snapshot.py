@@ -1,0 +1,124 @@
+"""The documents for the engine: their form, their order, the same bytes for the same input."""
+
+import json
+from typing import Any
+
+from levada.config import Config, Pems
+from levada.control.store import Key
+from levada.snapshot import Served, compile, keys_document
+
+PEPPER = bytes(range(32))
+
+
+def config(**settings: object) -> Config:
+    backends = [
+        {"name": "a", "url": "http://a:8000", "key": "sk-upstream"},
+        {"name": "b", "url": "https://b/openai/v1/", "models": ["small", "large"], "ca": "ca.pem"},
+        {"name": "c", "url": "http://c", "verify": False},
+    ]
+    return Config.model_validate({"backends": backends, **settings})
+
+
+def document(
+    settings: Config, served: dict[str, Served] | None = None, pems: Pems | None = None
+) -> dict[str, Any]:
+    raw = compile(settings, served or {}, version=3, pepper=PEPPER, pems=pems or Pems())
+    value: dict[str, Any] = json.loads(raw)
+    return value
+
+
+def test_the_whole_document() -> None:
+    served = {"a": Served("", ("tiny", "small")), "b": Served("/x", ("ignored",))}
+    found = document(config(), served, Pems(tls=("CERT", "KEY"), ca={"b": "CA"}))
+    model = {"created": 1700000000, "owned_by": "levada"}
+    a, b = "a", "b"
+    assert found == {
+        "version": 3,
+        "auth": {"pepper": PEPPER.hex()},
+        "backends": [
+            {"name": "a", "url": "http://a:8000", "path": "", "key": "sk-upstream"}
+            | {"verify": True, "ca": None},
+            {"name": "b", "url": "https://b", "path": "/openai/v1", "key": None}
+            | {"verify": True, "ca": "CA"},
+            {"name": "c", "url": "http://c", "path": "/v1", "key": None}
+            | {"verify": False, "ca": None},
+        ],
+        "models": [
+            {"name": "large", **model, "pool": [{"backend": b, "upstream": "large"}]},
+            {
+                "name": "small",
+                **model,
+                "pool": [
+                    {"backend": a, "upstream": "small"},
+                    {"backend": b, "upstream": "small"},
+                ],
+            },
+            {"name": "tiny", **model, "pool": [{"backend": a, "upstream": "tiny"}]},
+        ],
+        "deadlines": {"connect": 2.0, "first_byte": 120.0, "idle": 60.0, "total": 3600.0},
+        "limits": {"body_bytes": 20971520, "event_bytes": 1048576},
+        "retry": {"ratio": 0.1, "per_second": 3.0},
+        "breaker": {"failures": 3, "open_seconds": 5.0},
+        "tls": {"certificate": "CERT", "key": "KEY"},
+    }
+
+
+def test_models_that_the_operator_names() -> None:
+    settings = config(
+        models=[
+            {
+                "name": "z",
+                "backends": ["c", "a"],
+                "upstream": "Z-7b",
+                "owned_by": "us",
+                "created": 7,
+            },
+            {"name": "chat", "upstream": "small"},
+            {"name": "away"},
+        ]
+    )
+    found = document(settings, {"a": Served("/v1", ("small",))})
+    assert found["models"] == [
+        {
+            "name": "z",
+            "created": 7,
+            "owned_by": "us",
+            "pool": [{"backend": "c", "upstream": "Z-7b"}, {"backend": "a", "upstream": "Z-7b"}],
+        },
+        {
+            "name": "chat",
+            "created": 1700000000,
+            "owned_by": "levada",
+            "pool": [{"backend": "a", "upstream": "small"}, {"backend": "b", "upstream": "small"}],
+        },
+        {"name": "away", "created": 1700000000, "owned_by": "levada", "pool": []},
+    ]
+    assert found["tls"] is None
+
+
+def test_no_deadline_is_longer_than_the_total() -> None:
+    found = document(config(deadlines={"total": 1}))
+    assert found["deadlines"] == {"connect": 1.0, "first_byte": 1.0, "idle": 1.0, "total": 1.0}
+
+
+def test_the_order_of_answers_does_not_matter() -> None:
+    one = {"a": Served("/v1", ("x", "y")), "c": Served("/v1", ("z",))}
+    other = {"c": Served("/v1", ("z",)), "a": Served("/v1", ("y", "x"))}
+    texts = {
+        compile(config(), served, version=1, pepper=PEPPER, pems=Pems()) for served in (one, other)
+    }
+    assert len(texts) == 1
+
+
+def test_keys() -> None:
+    live = Key("k_1", "n", b"\x01" * 32, "abcd", 1.0, ("m", "ü"), 9.5)
+    free = Key("k_2", "n", b"\x02" * 32, "abcd", 1.0)
+    ended = Key("k_3", "n", b"\x03" * 32, "abcd", 1.0, revoked=2.0)
+    lines = [
+        {"id": "k_1", "hash": "01" * 32, "models": ["m", "ü"], "expires": 9.5},
+        {"id": "k_2", "hash": "02" * 32, "models": None, "expires": None},
+    ]
+    changes = json.loads(keys_document([live, free, ended], replace=False))
+    assert changes == {"replace": False, "set": lines, "remove": ["k_3"]}
+    whole = json.loads(keys_document(iter([live, free, ended]), replace=True))
+    assert whole == {"replace": True, "set": lines, "remove": []}

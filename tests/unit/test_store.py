@@ -1,0 +1,209 @@
+"""The store: transactions, revisions, several processes at once, and the pepper beside it."""
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import stat
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from levada.control.store import Key, Store, StoreError
+
+KEY = Key("k_1", "one", b"\x01" * 32, "abcd", 1000.5)
+
+
+@contextlib.asynccontextmanager
+async def opened(data: Path) -> AsyncIterator[Store]:
+    store = await Store.open(data)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def put(store: Store, *keys: Key) -> None:
+    async with store.write() as transaction:
+        for key in keys:
+            await transaction.put(key)
+
+
+@pytest.mark.asyncio
+async def test_a_key_comes_back_as_it_was(tmp_path: Path) -> None:
+    full = Key("k_2", "ü", b"\x02" * 32, "", 1001.25, ("a", "b"), 2000.125, 3000.0, "k_1")
+    async with opened(tmp_path / "deep" / "data") as store:
+        await put(store, KEY, full)
+        assert await store.keys() == [KEY, full]
+    async with opened(tmp_path / "deep" / "data") as again:
+        assert await again.keys() == [KEY, full]
+
+
+@pytest.mark.asyncio
+async def test_changes_since(tmp_path: Path) -> None:
+    other = Key("k_2", "two", b"\x02" * 32, "abcd", 1001.0)
+    async with opened(tmp_path) as reader, opened(tmp_path) as writer:
+        start, none = await reader.changes_since(-1)
+        assert none == []
+        await put(writer, KEY)
+        first, changed = await reader.changes_since(start)
+        assert changed == [KEY]
+        assert await reader.changes_since(first) == (first, [])
+        ended = replace(KEY, revoked=1002.0)
+        await put(writer, other)
+        await put(writer, ended)
+        last, changed = await reader.changes_since(first)
+        assert changed == [ended, other]
+        assert last == first + 2
+
+
+@pytest.mark.asyncio
+async def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        before = await store.changes_since(-1)
+        with pytest.raises(RuntimeError):
+            async with store.write() as transaction:
+                await transaction.put(KEY)
+                raise RuntimeError
+        assert await store.changes_since(-1) == before
+        async with store.write() as transaction:
+            assert await transaction.empty()
+
+
+@pytest.mark.asyncio
+async def test_find(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, KEY)
+        async with store.write() as transaction:
+            assert await transaction.find(id="k_1") == [KEY]
+            assert await transaction.find(hash="01" * 32, name="one") == [KEY]
+            assert await transaction.find(name="two") == []
+            assert not await transaction.empty()
+
+
+@pytest.mark.asyncio
+async def test_two_keys_with_one_hash_are_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        with pytest.raises(StoreError, match="UNIQUE") as refused:
+            await put(store, KEY, replace(KEY, id="k_2"))
+        assert "0101" not in str(refused.value)
+        assert await store.keys() == []
+
+
+@pytest.mark.asyncio
+async def test_writers_of_several_stores_count_without_a_gap(tmp_path: Path) -> None:
+    async with opened(tmp_path) as one, opened(tmp_path) as two, opened(tmp_path) as three:
+
+        async def write(store: Store, start: int) -> None:
+            for number in range(start, start + 10):
+                key = Key(f"k_{number}", "n", bytes([number]) * 32, "", float(number))
+                await put(store, key)
+
+        await asyncio.gather(write(one, 0), write(two, 10), write(three, 20))
+        revision, keys = await one.changes_since(0)
+        assert (revision, len(keys)) == (30, 30)
+
+
+@pytest.mark.asyncio
+async def test_a_reader_is_not_kept_waiting_by_a_writer(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store, store.write() as transaction:
+        await transaction.put(KEY)
+        async with asyncio.timeout(2):
+            assert await store.keys() == []
+
+
+def test_processes_that_open_a_new_store_at_once_agree(tmp_path: Path) -> None:
+    work = (
+        "import asyncio, sys; from pathlib import Path; from levada.control.store import Store\n"
+        "async def run():\n"
+        "    store = await Store.open(Path(sys.argv[1])); print(store.pepper.hex())\n"
+        "    await store.close()\n"
+        "asyncio.run(run())\n"
+    )
+
+    async def run() -> list[tuple[bytes, bytes]]:
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = (sys.executable, "-c", work, str(tmp_path / "data"))
+        pipe = asyncio.subprocess.PIPE
+        started = [
+            await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=environ)
+            for _ in range(4)
+        ]
+        return [await process.communicate() for process in started]
+
+    outputs = asyncio.run(run())
+    assert {error for _, error in outputs} == {b""}
+    assert len({text for text, _ in outputs}) == 1
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["levada.db", "pepper"]
+
+
+@pytest.mark.asyncio
+async def test_only_the_owner_reads_the_folder_and_the_pepper(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with opened(data) as store:
+        assert len(store.pepper) == 32
+        assert (data / "pepper").read_text() == store.pepper.hex()
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert stat.S_IMODE((data / "pepper").stat().st_mode) == 0o600
+
+
+@pytest.mark.asyncio
+async def test_a_lost_pepper_is_not_replaced(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        pass
+    (tmp_path / "pepper").unlink()
+    with pytest.raises(StoreError, match="pepper is missing"):
+        await Store.open(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "zz" * 32, "ab" * 31])
+@pytest.mark.asyncio
+async def test_a_spoilt_pepper_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pepper").write_text(text)
+    with pytest.raises(StoreError, match="does not hold 64 hexadecimal digits"):
+        await Store.open(tmp_path)
+
+
+@pytest.mark.asyncio
+async def test_a_pepper_that_another_process_made_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pepper = tmp_path / "pepper"
+    link = os.link
+
+    def late(draft: Path, path: Path) -> None:
+        pepper.write_text("ab" * 32)
+        link(draft, path)
+
+    monkeypatch.setattr(os, "link", late)
+    async with opened(tmp_path) as store:
+        assert store.pepper == b"\xab" * 32
+    assert not list(tmp_path.glob(".pepper*"))
+
+
+@pytest.mark.asyncio
+async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "pepper").write_text("ab" * 32)
+    (tmp_path / "levada.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError, match="the store: file is not a database"):
+        await Store.open(tmp_path)
+
+
+@pytest.mark.asyncio
+async def test_a_newer_store_is_left_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        pass
+    with contextlib.closing(sqlite3.connect(tmp_path / "levada.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match="step 9999, which this Levada does not know"):
+        await Store.open(tmp_path)
+
+
+def test_live() -> None:
+    assert KEY.live(0.0)
+    assert replace(KEY, expires=5.0).live(4.9)
+    assert not replace(KEY, expires=5.0).live(5.0)
+    assert not replace(KEY, revoked=5.0).live(1.0)

@@ -1,0 +1,63 @@
+"""A backend that can send any bytes: what tests put behind Levada to see what it does with them."""
+
+from upstream.answers import (
+    DONE,
+    chat_answer,
+    chat_chunk,
+    chat_stream,
+    chunked,
+    completion_answer,
+    embeddings_answer,
+    error_answer,
+    event,
+    http,
+    json_answer,
+    models_answer,
+    stream_head,
+    usage_chunk,
+)
+from upstream.backend import ScriptedBackend, free_port
+from upstream.steps import (
+    bytewise,
+    close,
+    half_close,
+    hang,
+    pause,
+    reset,
+    send,
+    send_forever,
+    stop_reading,
+    wait_until,
+)
+from upstream.wire import Peer, Request
+
+__all__ = [
+    "DONE",
+    "Peer",
+    "Request",
+    "ScriptedBackend",
+    "bytewise",
+    "chat_answer",
+    "chat_chunk",
+    "chat_stream",
+    "chunked",
+    "close",
+    "completion_answer",
+    "embeddings_answer",
+    "error_answer",
+    "event",
+    "free_port",
+    "half_close",
+    "hang",
+    "http",
+    "json_answer",
+    "models_answer",
+    "pause",
+    "reset",
+    "send",
+    "send_forever",
+    "stop_reading",
+    "stream_head",
+    "usage_chunk",
+    "wait_until",
+]
