@@ -70,36 +70,36 @@ class Chatter(FastHttpUser):
     def on_start(self) -> None:
         """Learns the model's name if none was given."""
         given = self.environment.parsed_options
-        self.default_headers = {"Authorization": f"Bearer {given.key}"} if given.key else {}
+        self.headers = {"Authorization": f"Bearer {given.key}"} if given.key else {}
         self.model = given.model or self.first_model()
 
     def first_model(self) -> str:
         """The first model in the list."""
-        with self.client.get("/v1/models", catch_response=True) as response:
+        with self.client.get("/v1/models", headers=self.headers, catch_response=True) as response:
             if response.status_code != 200:
                 response.failure(f"status {response.status_code}")
                 return ""
             models: list[dict[str, Any]] = response.json()["data"]
             return str(models[0]["id"]) if models else ""
 
-    def body(self, stream: bool) -> dict[str, Any]:
-        """One question."""
+    def ask(self, *, stream: bool, name: str) -> Any:
+        """One question; the answer as locust's context manager."""
         given = self.environment.parsed_options
-        messages = [{"role": "user", "content": given.prompt}]
-        return {
+        body = {
             "model": self.model,
-            "messages": messages,
+            "messages": [{"role": "user", "content": given.prompt}],
             "max_tokens": given.max_tokens,
             "stream": stream,
         }
+        return self.client.post(
+            PATH, json=body, headers=self.headers, stream=stream, catch_response=True, name=name
+        )
 
     @task(4)
     def streamed(self) -> None:
         """A streamed answer."""
         begin = time.perf_counter()
-        with self.client.post(
-            PATH, json=self.body(True), stream=True, catch_response=True, name=f"{PATH} stream"
-        ) as response:
+        with self.ask(stream=True, name=f"{PATH} stream") as response:
             if response.status_code != 200:
                 response.failure(f"status {response.status_code}")
                 return
@@ -136,7 +136,7 @@ class Chatter(FastHttpUser):
     @task(1)
     def whole(self) -> None:
         """An answer in one piece."""
-        with self.client.post(PATH, json=self.body(False), catch_response=True) as response:
+        with self.ask(stream=False, name=PATH) as response:
             if response.status_code != 200:
                 response.failure(f"status {response.status_code}")
             elif not response.json().get("choices"):

@@ -15,7 +15,7 @@ LINGER_ZERO = struct.pack("ii", 1, 0)
 
 @dataclass
 class Answer:
-    """One HTTP answer. `body` is unframed; `pieces` are the reads it came in, framed, with their
+    """One HTTP answer. `body` is unframed; `pieces` are the reads it came in, with their
     times.
     """
 
@@ -25,8 +25,6 @@ class Answer:
     body: bytes = b""
     complete: bool = False  # the framing said that this was all
     head: bytes = b""
-    head_at: float = 0.0
-    end_at: float = 0.0
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
 
     def header(self, name: str) -> str | None:
@@ -101,6 +99,7 @@ class Wire:
 
     def read_head(self) -> Answer | None:
         """The head of an answer, or None when the connection ends without one."""
+        before = len(self.reads)
         head = self.read_until(b"\r\n\r\n")
         if not head.endswith(b"\r\n\r\n"):
             return None
@@ -109,7 +108,7 @@ class Wire:
         pairs = [line.split(":", 1) for line in lines]
         headers = [(name.lower(), value.strip()) for name, value in pairs]
         answer = Answer(int(status), reason.strip(), headers, head=head)
-        answer.head_at = self.reads[-1][0]
+        answer.pieces = self.reads[before:]
         return answer
 
     def read_answer(self) -> Answer | None:
@@ -134,8 +133,7 @@ class Wire:
                 pass
             answer.body = self.take(len(self.left))
             answer.complete = True
-        answer.pieces = self.reads[before:]
-        answer.end_at = time.monotonic()
+        answer.pieces += self.reads[before:]
 
     def read_chunks(self, answer: Answer) -> None:
         while (line := self.read_until(b"\r\n")).endswith(b"\r\n"):

@@ -44,6 +44,7 @@ class Levada:
             with self.spoke:
                 self.lines.append(raw.decode(errors="replace").rstrip("\n"))
                 self.spoke.notify_all()
+        self.process.stdout.close()
         with self.spoke:
             self.lines.append("<end of output>")
             self.spoke.notify_all()

@@ -14,6 +14,7 @@ import os
 import platform
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +31,14 @@ BASELINES = Path(__file__).parent.parent / "baselines"
 ORDER = "IABCPELSD"
 BASELINE = "nginx"
 FILES = 20_000
+
+
+def build() -> None:
+    """Builds mock and load, as far as they are not built."""
+    manifest = Path(__file__).parent / "Cargo.toml"
+    command = ["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path"]
+    if subprocess.run([*command, str(manifest)], check=False).returncode:
+        raise process.StartError("mock and load could not be built")
 
 
 def machine(names: Sequence[str]) -> dict[str, Any]:
@@ -53,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
     seen: dict[str, dict[str, Figures]] = {}
     raw: dict[str, Runs] = {}
     gates: list[Judged] = []
-    with contextlib.ExitStack() as stack:
+    build()
+    with process.alone(), contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="levada-bench-")))
         rounds = Rounds.open(options.targets, options.rounds, stack, folder)
         for letter in options.scenarios:

@@ -1,17 +1,19 @@
 """Starts and ends the processes of a run. The only file that does.
 
-Each is a session of its own, pinned to one core, and is ended by its own id, with what it started.
+Each is a session of its own and is ended by its own id, with what it started.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -33,13 +35,15 @@ def cores() -> tuple[int, int]:
     return usable[0], usable[-1]
 
 
-def spawn(command: Sequence[str], core: int, folder: Path, out: Out, err: Out) -> Popen:
-    """Starts a program on one core and, as root, first in the queue: nice, and as nice counts only
-    among the processes of one scheduler group, the same for the group of its session."""
-    root = os.geteuid() == 0
-    first = ["nice", "-n", str(NICE)] if root else []
+def spawn(command: Sequence[str], core: int | None, folder: Path, out: Out, err: Out) -> Popen:
+    """Starts a program; with a core, on that core and, as root, first in the queue. Nice counts
+    only among the processes of one scheduler group, so the group of the session is raised too."""
+    pinned = core is not None
+    first = pinned and os.geteuid() == 0
+    before = ["taskset", "-c", str(core)] if pinned else []
+    before += ["nice", "-n", str(NICE)] if first else []
     child = subprocess.Popen(
-        ["taskset", "-c", str(core), *first, *command],
+        [*before, *command],
         stdin=subprocess.DEVNULL,
         stdout=out,
         stderr=err,
@@ -47,10 +51,18 @@ def spawn(command: Sequence[str], core: int, folder: Path, out: Out, err: Out) -
         env=environment(),
         start_new_session=True,
     )
-    if root:
+    if first:
         with contextlib.suppress(OSError):
             Path(f"/proc/{child.pid}/autogroup").write_text(str(NICE))
     return child
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Waits until no other bench runs on this machine: two would measure each other."""
+    with (Path(tempfile.gettempdir()) / "levada-bench.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def free_port() -> int:
@@ -69,7 +81,7 @@ def environment() -> dict[str, str]:
 class Process:
     """One started program and its descendants; a context manager that ends them."""
 
-    def __init__(self, command: Sequence[str], core: int, folder: Path) -> None:
+    def __init__(self, command: Sequence[str], core: int | None, folder: Path) -> None:
         self.log = folder / f"{Path(command[0]).name}-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
             self._child = spawn(command, core, folder, log, log)

@@ -6,10 +6,9 @@ Law: it only carries bytes. It has no branch for errors: a refusal is a call lik
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from levada.asgi import (
-    SERVER,
     Headers,
     Receive,
     Scope,
@@ -32,13 +31,18 @@ class Inference:
     """An ASGI handler over one gateway; it answers every path that has no handler of its own."""
 
     def __init__(self, gateway: Gateway, body_seconds: float) -> None:
+        self.calls = 0  # in progress
         self._gateway = gateway
         self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = await self._opened(scope, receive)
-        async with Watch(call, receive):
-            await relay(call, send)
+        self.calls += 1
+        try:
+            async with Watch(call, receive):
+                await relay(call, send)
+        finally:
+            self.calls -= 1
 
     async def _opened(self, scope: Scope, receive: Receive) -> Call:
         """The call; refused before its body is read where its headers are enough for that."""
@@ -59,22 +63,27 @@ class Inference:
 
 
 class Watch:
-    """Cancels the call when its client leaves, and when its handler ends in any way but well."""
+    """Ends the call and its handler when the client leaves; the call, however the handler fails."""
 
     def __init__(self, call: Call, receive: Receive) -> None:
         self._call = call
         self._receive = receive
+        self._handler = cast("asyncio.Task[None]", asyncio.current_task())
         self._task: asyncio.Task[None] | None = None
+        self._gone = False
 
     async def __aenter__(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._begin)
 
-    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+    async def __aexit__(self, kind: object, error: object, trace: object) -> bool:
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
         if kind is not None:
             self._call.cancel()
+        # Nobody is there to be told; or the answer broke off: it ends without its last message,
+        # and so the server cuts the connection, which says so to the client.
+        return self._gone or kind is ConnectionAbortedError
 
     def _begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._until_gone())
@@ -82,20 +91,21 @@ class Watch:
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._gone = True
         self._call.cancel()
+        self._handler.cancel()
 
 
 async def relay(call: Call, send: Send) -> None:
-    """From the head to the last byte: one message for a whole answer, one per piece of a stream."""
+    """From the head to the last byte: one message for a whole answer, one per piece of a stream.
+
+    A call whose declared length is all here has ended; it is not asked once more.
+    """
     status, headers = await call.start()
     whole = declared_length(headers)
-    headers.append(SERVER)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     piece = await call.next()
     if piece is not None and len(piece) == whole:
-        # All of it is here. The call is asked for its end first, so that it has settled before
-        # the client can see the last byte.
-        await call.next()
         await send({"type": "http.response.body", "body": piece, "more_body": False})
         return
     while piece is not None:

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import secrets
 import select
+import signal
 import socket
 import sys
 import tempfile
@@ -52,6 +53,8 @@ BACKPRESSURE = 8192
 READY_SECONDS = 30.0
 # From the end of the calls' grace to the end of the worker by force.
 KILL_AFTER_GRACE_SECONDS = 10.0
+# A worker that is to end is told again this often.
+TELL_AGAIN_SECONDS = 1.0
 # A worker that dies this young makes the next one wait, longer each time.
 SHORT_LIFE_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.1
@@ -98,6 +101,8 @@ class Supervisor(MPServer):
     def _load(self, make: MakeApp) -> App:
         """In the worker: the parent alone holds its end of the second pipe."""
         os.close(self._parent_end)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)  # the parent's handlers mean nothing here
         return make(lambda: _write_pid(self._say_ready_end), self._orphan_end)
 
     def _is_ready(self, worker: Worker) -> bool:
@@ -166,13 +171,22 @@ class Supervisor(MPServer):
         if not worker.is_alive():
             self.interrupt_children.append(0)
             self.main_loop_interrupt.set()
-        threading.Thread(target=self._retire, args=(old,)).start()
+        threading.Thread(target=self._end, args=(old,)).start()
 
-    def _retire(self, worker: Worker) -> None:
-        worker.terminate()
-        worker.join(self.workers_kill_timeout)
+    def _stop_workers(self) -> None:
+        for worker in self.wrks:
+            self._end(worker)
+        self.wrks.clear()
+
+    def _end(self, worker: Worker) -> None:
+        """Told until it has heard: a worker that is just starting may not listen yet."""
+        give_up = time.monotonic() + (self.workers_kill_timeout or 0)
+        while worker.is_alive() and time.monotonic() < give_up:
+            worker.terminate()
+            worker.join(TELL_AGAIN_SECONDS)
         if worker.is_alive():
             worker.kill()
+            worker.join()
 
 
 def _write_pid(descriptor: int) -> None:

@@ -192,7 +192,7 @@ REFUSED = [
     Case("revoked_key", 401, key="revoked", code="invalid_api_key"),
     Case("expired_key", 401, key="expired", code="invalid_api_key"),
     Case("forbidden_model", 403, key="restricted", code="model_not_found"),
-    get("forbidden_model_card", "/v1/models/m", 404, key="restricted", code="model_not_found"),
+    get("forbidden_model_card", "/v1/models/m", 403, key="restricted", code="model_not_found"),
     Case("unknown_model", 404, body=chat(model="zebra"), code="model_not_found"),
     Case("unknown_path", 404, "/v1/zebra", holds=(b"Invalid URL (POST /v1/zebra)",)),
     get("unknown_path_get", "/zebra", 404, holds=(b"Invalid URL (GET /zebra)",)),

@@ -43,7 +43,7 @@ class Door:
         if case.name not in self.answers:
             self.backend.forget()
             if case.script is not None:
-                self.backend.script(*case.script())
+                self.backend.always(*case.script())
             answer = self.send(case)
             seen = [(call.body, comparable(call.headers)) for call in self.backend.calls]
             self.answers[case.name] = (answer, seen)
@@ -61,6 +61,11 @@ class Door:
             answer = wire.read_answer()
         assert answer is not None, f"{case.name}: no answer"
         return answer
+
+
+def unnamed(body: bytes) -> bytes:
+    """Without the few letters of a key that a refusal repeats: each door has keys of its own."""
+    return re.sub(rb"sk-\w+\*+\w+", b"sk-***", body)
 
 
 def comparable(headers: list[tuple[str, str]]) -> list[str]:
@@ -103,19 +108,20 @@ def test_the_table_is_large_and_names_are_used_once() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_both_doors_give_the_same_answer(doors: dict[str, Door], case: Case) -> None:
     edge, seen_by_edge = doors["edge"].ask(case)
     app, seen_by_app = doors["app"].ask(case)
     assert (edge.status, edge.reason) == (app.status, app.reason)
-    assert edge.body == app.body
+    assert unnamed(edge.body) == unnamed(app.body)
     assert edge.complete == app.complete
-    assert comparable(edge.headers) == comparable(app.headers)
+    assert set(comparable(edge.headers)) ^ set(comparable(app.headers)) == set()
+    assert len(edge.headers) == len(app.headers)
     assert seen_by_edge == seen_by_app
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_answer_is_the_right_one(doors: dict[str, Door], door: str, case: Case) -> None:
     answer, seen = doors[door].ask(case)

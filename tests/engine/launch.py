@@ -48,12 +48,17 @@ class Engine:
     def kill(self) -> None:
         """SIGKILL: the engine has no time to say goodbye."""
         self.process.kill()
-        self.process.wait(10)
+        self.reap(10)
+
+    def reap(self, timeout: float) -> None:
+        assert self.process.stdout is not None
+        self.process.wait(timeout)
+        self.process.stdout.close()
 
     def stop(self) -> None:
         self.process.terminate()
         try:
-            self.process.wait(5)
+            self.reap(5)
         except subprocess.TimeoutExpired:
             self.kill()
 

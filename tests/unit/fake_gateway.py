@@ -95,5 +95,8 @@ class FakeGateway:
         self.seen.append(("drain", grace))
         return 0
 
+    def ready(self, ready: bool) -> None:
+        self.seen.append(("ready", ready))
+
     def close(self) -> None:
         self.seen.append(("close",))

@@ -19,6 +19,7 @@ from fake_gateway import FakeCall, FakeGateway
 from levada import app as module
 from levada.admin.auth import Guard
 from levada.app import App, Inheritance, Tasks, create_app
+from levada.inference import Inference
 from levada.loading import ConfigProblems, Overrides, Source
 from levada.sockets import bind, bind_local
 
@@ -278,11 +279,28 @@ async def test_calls_begin_to_end_at_the_signal(
                 while not signals.sent:
                     await asyncio.sleep(0.01)
             await asyncio.sleep(0)
-            assert gateway.seen[-1] == ("drain", 600.0)
+            assert gateway.seen[-1][0] == "drain"
+            assert 599 < gateway.seen[-1][1] <= 600
     finally:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
     assert signals.sent == [signal.SIGINT]
     assert sum(entry == "drain" for entry in build.said) == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("grace", [5.0, 0.0])
+async def test_the_engine_drains_when_this_doors_calls_have_ended(grace: float) -> None:
+    gateway: Any = FakeGateway()
+    inference = Inference(gateway, 5)
+    inference.calls = 1
+    departure = module.Departure(gateway, inference, grace)
+    task = departure.begin()
+    await asyncio.sleep(0.02)
+    assert [entry[0] for entry in gateway.seen] == (["ready"] if grace else ["ready", "drain"])
+    inference.calls = 0
+    assert departure.begin() is task
+    await asyncio.wait_for(departure.end(), 5)
+    assert gateway.seen[-1][1] <= grace
 
 
 @pytest.mark.asyncio

@@ -82,6 +82,15 @@ async def test_a_body_whose_end_was_not_seen_is_not_returned() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_handler_that_is_cancelled_while_it_reads_is_cancelled() -> None:
+    task = asyncio.create_task(asgi.read_body(messages((b"ab", True)), 10, 5))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.asyncio
 async def test_json_has_its_length_and_is_not_cached() -> None:
     sent: list[Any] = []
 

@@ -44,22 +44,13 @@ def names(gateway: FakeGateway) -> list[Any]:
 
 
 @pytest.mark.asyncio
-async def test_a_whole_answer_is_one_message_and_settles_before_it() -> None:
+async def test_a_whole_answer_is_one_message() -> None:
     gateway, client = FakeGateway(), Client((b"{", True), (b"}", False))
-    settled: list[int] = []
-
-    class Call(FakeCall):
-        async def next(self) -> bytes | None:
-            if not self.pieces:
-                settled.append(len(client.sent))
-            return await super().next()
-
-    gateway.call = Call(200, [(b"content-length", b"2")], [b"ok"])
+    gateway.call = FakeCall(200, [(b"content-length", b"2")], [b"ok"])
     start, body = await client.ask(gateway)
-    assert start["headers"] == [(b"content-length", b"2"), (b"server", b"levada")]
+    assert start["headers"] == [(b"content-length", b"2")]
     assert body == {"type": "http.response.body", "body": b"ok", "more_body": False}
     assert gateway.seen[-1] == ("open", "POST", "/v1/x", b"{}")
-    assert settled == [1]
     assert gateway.call.cancelled == 0
 
 
@@ -118,19 +109,54 @@ async def test_a_body_that_is_not_whole_is_refused(
     assert names(gateway)[-1] == ("refuse", kind)
 
 
+class Silent(FakeCall):
+    """A backend that does not answer."""
+
+    async def start(self) -> Any:
+        await asyncio.Event().wait()
+
+
 @pytest.mark.asyncio
-async def test_a_client_that_leaves_cancels_its_call() -> None:
+@pytest.mark.parametrize("call", [FakeCall(pieces=[b"a", asyncio.Event()]), Silent()])
+async def test_a_client_that_leaves_ends_its_call_before_and_after_the_head(call: FakeCall) -> None:
     gateway, client = FakeGateway(), Client((b"{}", False))
-    ended = asyncio.Event()
-    gateway.call = FakeCall(pieces=[b"a", ended])
+    gateway.call = call
     task = asyncio.create_task(client.ask(gateway))
     await asyncio.sleep(0.05)
-    assert gateway.call.cancelled == 0
+    assert call.cancelled == 0
     client.left.set()
+    sent = await asyncio.wait_for(task, 5)
+    assert call.cancelled >= 1
+    assert all(message.get("more_body", True) for message in sent)
+
+
+@pytest.mark.asyncio
+async def test_a_handler_that_is_cancelled_ends_its_call_and_is_cancelled() -> None:
+    gateway, client = FakeGateway(), Client((b"{}", False))
+    gateway.call = Silent()
+    door: Any = Inference(gateway, 5)  # type: ignore[arg-type]
+    task = asyncio.create_task(door(POST, client.receive, client.send))
     await asyncio.sleep(0.01)
+    assert door.calls == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert gateway.call.cancelled == 1
-    ended.set()
-    await task
+    assert door.calls == 0
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_breaks_off_has_no_last_message() -> None:
+    class Broken(FakeCall):
+        async def next(self) -> bytes | None:
+            if self.pieces:
+                return await super().next()
+            raise ConnectionAbortedError("the answer broke off")
+
+    gateway, client = FakeGateway(), Client((b"{}", False))
+    gateway.call = Broken(pieces=[b"a"])
+    sent = await client.ask(gateway)
+    assert [message.get("more_body") for message in sent] == [None, True]
 
 
 @pytest.mark.asyncio

@@ -392,8 +392,9 @@ class Worker:
     def terminate(self) -> None:
         self.calls.append("terminate")
 
-    def join(self, timeout: float) -> None:
-        self.calls.append(f"join {timeout:g}")
+    def join(self, timeout: float | None = None) -> None:
+        self.calls.append("join None" if timeout is None else f"join {timeout:g}")
+        time.sleep(0.005)
 
     def kill(self) -> None:
         self.calls.append("kill")
@@ -409,11 +410,23 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 def test_a_stubborn_worker_is_ended_by_force(supervisor: Supervisor) -> None:
     worker = Worker()
-    supervisor._retire(worker)
-    assert worker.calls == ["terminate", "join 20", "kill"]
-    worker = Worker(alive=False)
-    supervisor._retire(worker)
-    assert worker.calls == ["terminate", "join 20"]
+    supervisor.workers_kill_timeout = 0.05  # type: ignore[assignment]
+    supervisor._end(worker)
+    assert worker.calls[:4] == ["terminate", "join 1", "terminate", "join 1"]
+    assert worker.calls[-2:] == ["kill", "join None"]
+
+
+def test_a_worker_that_is_just_starting_is_told_until_it_hears(supervisor: Supervisor) -> None:
+    class Deaf(Worker):
+        def join(self, timeout: float | None = None) -> None:
+            super().join(timeout)
+            self.alive = self.calls.count("terminate") < 3
+
+    worker = Deaf()
+    supervisor.wrks = [worker]  # type: ignore[list-item]
+    supervisor._stop_workers()
+    assert worker.calls == ["terminate", "join 1"] * 3
+    assert supervisor.wrks == []
 
 
 def test_workers_that_die_young_make_the_next_one_wait(

@@ -42,7 +42,7 @@ class ScriptedBackend:
     ) -> None:
         self.models = list(models)
         self.tls = tls
-        self.peers: list[Peer] = []
+        self.live: set[Peer] = set()
         self.seen: list[Request] = []
         self.queue: deque[Script] = deque()
         self.every: Script = obey
@@ -83,7 +83,6 @@ class ScriptedBackend:
         self.queue.clear()
         self.every, self.on_connect, self.on_get = obey, None, None
         self.seen.clear()
-        self.peers.clear()
         return self
 
     def wait_for(self, ready: Callable[[], object], timeout: float = 5.0) -> bool:
@@ -108,7 +107,7 @@ class ScriptedBackend:
             self.changed.notify_all()
 
     def made(self, peer: Peer) -> None:
-        self.peers.append(peer)
+        self.live.add(peer)
         task = self.loop.create_task(self.serve(peer))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -124,6 +123,7 @@ class ScriptedBackend:
             await self.play(script(request) if callable(script) else script, peer)
         assert peer.transport is not None
         peer.transport.close()
+        self.live.discard(peer)
 
     async def play(self, steps: Sequence[Step], peer: Peer) -> None:
         for step in steps:
@@ -144,13 +144,19 @@ class ScriptedBackend:
         self.loop.call_soon(self.accepting.set)
         self.loop.run_forever()
         server.close()
-        for peer in self.peers:
-            if peer.transport is not None:
-                peer.transport.abort()
+        self.loop.run_until_complete(self.end())
+        self.loop.close()
+
+    async def end(self) -> None:
         for task in self.tasks:
             task.cancel()
-        self.loop.run_until_complete(asyncio.gather(*self.tasks, return_exceptions=True))
-        self.loop.close()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for peer in self.live:
+            assert peer.transport is not None
+            peer.transport.abort()
+        while any(peer.ended is None for peer in self.live):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)  # the transports close their sockets a turn later
 
     def start(self) -> Self:
         self.thread.start()

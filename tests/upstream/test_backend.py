@@ -56,7 +56,7 @@ def test_it_keeps_exact_bytes(backend: ScriptedBackend) -> None:
         chunked_request = request("POST", PATH, wire.host, {"transfer-encoding": "chunked"}, framed)
         wire.send(chunked_request).read_answer()
     assert (backend.last.body, backend.last.framed_body) == (CHAT, framed)
-    assert len(backend.peers) == 1
+    assert backend.calls[0].peer is backend.calls[1].peer
 
 
 def test_scripts_are_taken_in_turn_then_the_standing_one(backend: ScriptedBackend) -> None:

@@ -30,7 +30,7 @@ pub const UPSTREAM_MESSAGE_BYTES: usize = 2 * 1024;
 pub const READ_BYTES: usize = 8 * 1024;
 
 /// The size a read buffer grows to while reads fill it: large bodies in few system calls.
-pub const READ_BYTES_MAX: usize = 256 * 1024;
+pub const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// The most bytes of ready events that are joined into one write.
 pub const JOIN_BYTES: usize = 16 * 1024;

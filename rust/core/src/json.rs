@@ -3,9 +3,14 @@
 //! Law: one pass, no recursion, no allocation but for an escaped key; text that a strict reader would refuse is
 //! refused here, so that no backend ever reads another meaning into it than we did. The input is valid UTF-8.
 
-use std::borrow::Cow;
+mod plain;
+mod text;
+
 use std::ops::Range;
 
+use self::plain::plain;
+pub use self::text::Text;
+use self::text::unit;
 use crate::bounds;
 
 /// Why a text is not JSON that we accept.
@@ -34,29 +39,6 @@ pub enum Kind {
     Array,
     /// An object.
     Object,
-}
-
-/// A string as it stands in the text: the bytes between the quotes, and whether an escape is among them.
-#[derive(Debug, Clone, Copy)]
-pub struct Text<'a> {
-    /// The bytes between the quotes.
-    pub raw: &'a [u8],
-    /// Whether `raw` holds a backslash.
-    pub escaped: bool,
-}
-
-impl<'a> Text<'a> {
-    /// What the string says.
-    #[must_use]
-    pub fn decode(&self) -> Cow<'a, str> {
-        if self.escaped { Cow::Owned(unescape(self.raw)) } else { String::from_utf8_lossy(self.raw) }
-    }
-
-    /// Whether the string says `name`; escapes do not hide a key from us.
-    #[must_use]
-    pub fn is(&self, name: &str) -> bool {
-        if self.escaped { unescape(self.raw) == name } else { self.raw == name.as_bytes() }
-    }
 }
 
 /// Whether `text` is one JSON value and nothing else.
@@ -388,110 +370,6 @@ impl<'a> Scanner<'a> {
     }
 }
 
-fn unit(hex: &[u8]) -> Option<u16> {
-    hex.iter().take(4).try_fold(0u16, |sum, &byte| {
-        let digit = char::from(byte).to_digit(16)?;
-        Some(sum << 4 | u16::try_from(digit).ok()?)
-    })
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// How many bytes from the start need no look: no quote, no backslash, no control character.
-#[inline]
-fn plain(text: &[u8]) -> usize {
-    let mut at = 0;
-    // Short strings, keys above all, end within the first words; the exact place comes from the word itself.
-    while at < 16 {
-        let Some(mask) = word(text, at) else { return at + slow(text.get(at..).unwrap_or_default()) };
-        if mask != 0 {
-            return at + (mask.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    // Long text: the compiler turns this loop into vector instructions.
-    for block in text.get(at..).unwrap_or_default().chunks_exact(64) {
-        let mut found = 0u8;
-        for &byte in block {
-            found |= u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20);
-        }
-        if found != 0 {
-            break;
-        }
-        at += 64;
-    }
-    while let Some(mask) = word(text, at) {
-        if mask != 0 {
-            return at + (mask.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    at + slow(text.get(at..).unwrap_or_default())
-}
-
-/// The eight bytes at `at` as a mask: the lowest set bit marks the first byte that needs a look.
-#[inline]
-fn word(text: &[u8], at: usize) -> Option<u64> {
-    let bytes: [u8; 8] = text.get(at..at + 8)?.try_into().ok()?;
-    let word = u64::from_le_bytes(bytes);
-    let zero = |x: u64| x.wrapping_sub(ONES) & !x;
-    let quote = zero(word ^ (ONES * u64::from(b'"')));
-    let slash = zero(word ^ (ONES * u64::from(b'\\')));
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    Some((quote | slash | control) & HIGHS)
-}
-
-fn slow(text: &[u8]) -> usize {
-    text.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(text.len())
-}
-
-/// What an escaped string says; the scanner has checked it.
-fn unescape(raw: &[u8]) -> String {
-    let mut out: Vec<u8> = Vec::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        let Some((&kind, after)) = rest.split_first() else { break };
-        rest = after;
-        let plain = match kind {
-            b'b' => 8,
-            b'f' => 12,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                rest = character(rest, &mut out);
-                continue;
-            }
-            other => other,
-        };
-        out.push(plain);
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// Appends the character of a `\u` escape (its four digits come first in `rest`) and returns what follows it.
-fn character<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-    let (high, mut rest) = (unit(rest).unwrap_or(0xfffd), rest.get(4..).unwrap_or_default());
-    let mut pair = [high, 0];
-    let mut units = 1;
-    if (0xd800..=0xdbff).contains(&high) {
-        pair = [high, rest.get(2..).and_then(unit).unwrap_or(0)];
-        rest = rest.get(6..).unwrap_or_default();
-        units = 2;
-    }
-    for decoded in char::decode_utf16(pair.into_iter().take(units)) {
-        let mut buffer = [0; 4];
-        out.extend_from_slice(decoded.unwrap_or('\u{fffd}').encode_utf8(&mut buffer).as_bytes());
-    }
-    rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -542,26 +420,5 @@ mod tests {
         assert!(matches!(check(nest(bounds::JSON_DEPTH + 1).as_bytes()), Err(Wrong::Depth(_))));
         let mixed = "{\"a\":[".repeat(32) + &"]}".repeat(32);
         assert!(check(mixed.as_bytes()).is_ok());
-    }
-
-    #[test]
-    fn escapes_do_not_hide_keys() {
-        let mut scanner = Scanner::new(b"\"mod\\u0065l\"");
-        let text = scanner.string().unwrap();
-        assert!(text.is("model"));
-        assert_eq!(Scanner::new(b"\"\\ud83d\\ude00\\n\"").string().unwrap().decode(), "\u{1f600}\n");
-    }
-
-    #[test]
-    fn places_are_exact_at_every_length() {
-        for length in 0..200 {
-            for stop in [b'"', b'\\', 0x1f] {
-                let mut text = vec![b'a'; length];
-                text.push(stop);
-                text.extend_from_slice(&[b'b'; 70]);
-                assert_eq!(plain(&text), length);
-            }
-            assert_eq!(plain(&vec![0xc3; length]), length);
-        }
     }
 }

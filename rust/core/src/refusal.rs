@@ -212,9 +212,12 @@ impl Kind {
     }
 }
 
-/// One error as the client sees it.
+/// One error as the client sees it. Boxed: refusals are rare, and a `Result` that carries one stays small.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Refusal(Box<Parts>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parts {
     kind: Kind,
     status: u16,
     error_type: Cow<'static, str>,
@@ -246,7 +249,7 @@ impl Refusal {
         let retry_after =
             matches!(kind, Kind::RateLimited | Kind::Unavailable | Kind::Overloaded | Kind::Draining)
                 .then_some(1);
-        Self {
+        Self(Box::new(Parts {
             kind,
             status,
             error_type: error_type.into(),
@@ -255,27 +258,27 @@ impl Refusal {
             param: None,
             retry_after,
             allow: None,
-        }
+        }))
     }
 
     /// With these words in place of the table's.
     #[must_use]
     pub fn message(mut self, text: impl Into<Cow<'static, str>>) -> Self {
-        self.message = text.into();
+        self.0.message = text.into();
         self
     }
 
     /// Naming the parameter at fault.
     #[must_use]
     pub fn param(mut self, path: impl Into<Cow<'static, str>>) -> Self {
-        self.param = Some(path.into());
+        self.0.param = Some(path.into());
         self
     }
 
     /// With this status in place of the table's (a backend's own 4xx).
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
-        self.status = status;
+        self.0.status = status;
         self
     }
 
@@ -283,49 +286,49 @@ impl Refusal {
     #[must_use]
     pub fn with_type(mut self, error_type: Option<String>, code: Option<String>) -> Self {
         if let Some(error_type) = error_type {
-            self.error_type = error_type.into();
+            self.0.error_type = error_type.into();
         }
-        self.code = code.map(Into::into);
+        self.0.code = code.map(Into::into);
         self
     }
 
     /// Asking the client to wait, at least 1 s and at most [`crate::bounds::RETRY_AFTER_SECONDS`].
     #[must_use]
     pub fn after(mut self, seconds: u32) -> Self {
-        self.retry_after = Some(seconds.clamp(1, crate::bounds::RETRY_AFTER_SECONDS));
+        self.0.retry_after = Some(seconds.clamp(1, crate::bounds::RETRY_AFTER_SECONDS));
         self
     }
 
     /// Naming the methods that the path does have.
     #[must_use]
     pub fn allow(mut self, methods: &'static str) -> Self {
-        self.allow = Some(methods);
+        self.0.allow = Some(methods);
         self
     }
 
     /// The row it came from.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.status
+        self.0.status
     }
 
     /// The `code`, for metrics and logs; `error` where there is none.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
-        self.code.as_deref()
+        self.0.code.as_deref()
     }
 
     /// The headers that this refusal adds: name and value.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
-        let challenge = (self.status == 401).then_some(("www-authenticate", Cow::Borrowed("Bearer")));
-        let retry = self.retry_after.map(|seconds| ("retry-after", Cow::Owned(seconds.to_string())));
-        let allow = self.allow.map(|methods| ("allow", Cow::Borrowed(methods)));
+        let challenge = (self.0.status == 401).then_some(("www-authenticate", Cow::Borrowed("Bearer")));
+        let retry = self.0.retry_after.map(|seconds| ("retry-after", Cow::Owned(seconds.to_string())));
+        let allow = self.0.allow.map(|methods| ("allow", Cow::Borrowed(methods)));
         challenge.into_iter().chain(retry).chain(allow)
     }
 
@@ -334,10 +337,10 @@ impl Refusal {
     pub fn body(&self) -> Bytes {
         let envelope = Envelope {
             error: Inner {
-                message: &self.message,
-                r#type: &self.error_type,
-                param: self.param.as_deref(),
-                code: self.code.as_deref(),
+                message: &self.0.message,
+                r#type: &self.0.error_type,
+                param: self.0.param.as_deref(),
+                code: self.0.code.as_deref(),
             },
         };
         serde_json::to_vec(&envelope).unwrap_or_default().into()

@@ -136,28 +136,13 @@ fn detail(scanner: &mut Scanner<'_>, name: &str) -> Result<u64, Wrong> {
     Ok(count)
 }
 
-/// The usage of a whole JSON answer: its top-level `usage`.
-#[must_use]
-pub fn of_answer(body: &[u8]) -> Option<Usage> {
-    let mut found = None;
-    let scanned = Scanner::new(body).object::<Wrong>(|key, scanner| {
-        if key.is("usage") {
-            found = member(scanner)?;
-        } else {
-            scanner.value()?;
-        }
-        Ok(())
-    });
-    scanned.ok().and(found)
-}
-
 /// The usage in a window of a long answer (its beginning or its end) that is not read as a whole.
 ///
 /// Inside a JSON string a quote is always escaped, so the bytes `"usage"` are a key or a whole string value; only a
 /// key is followed by a colon and an object.
 #[must_use]
 pub fn of_window(window: &[u8]) -> Option<Usage> {
-    let found = memchr::memmem::rfind_iter(window, b"\"usage\"").find_map(|at| {
+    memchr::memmem::rfind_iter(window, b"\"usage\"").find_map(|at| {
         if at.checked_sub(1).and_then(|before| window.get(before)) == Some(&b'\\') {
             return None;
         }
@@ -167,8 +152,7 @@ pub fn of_window(window: &[u8]) -> Option<Usage> {
         }
         let mut scanner = Scanner::new(window.get(at + 7 + scanner.at() + 1..)?);
         member(&mut scanner).ok().flatten()
-    });
-    found
+    })
 }
 
 #[cfg(test)]
@@ -178,14 +162,6 @@ mod tests {
     const TEXT: &str = r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2},
         "completion_tokens_details":{"reasoning_tokens":1},"prompt_tokens_x":null}"#;
     const USAGE: Usage = Usage { prompt: 3, completion: 4, cached: 2, reasoning: 1 };
-
-    #[test]
-    fn reads_a_whole_answer() {
-        let body = format!(r#"{{"a":{{"usage":{{"prompt_tokens":9}}}},"usage":{TEXT},"z":1}}"#);
-        assert_eq!(of_answer(body.as_bytes()), Some(USAGE));
-        assert_eq!(of_answer(b"{\"usage\":null}"), None);
-        assert_eq!(of_answer(b"[1]"), None);
-    }
 
     #[test]
     fn reads_a_window() {
@@ -201,7 +177,7 @@ mod tests {
         for text in ["-1", "1.5", "\"7\"", "18446744073709551615", "null", "99999999999999999999"] {
             let body = format!(r#"{{"usage":{{"prompt_tokens":{text},"completion_tokens":2}}}}"#);
             assert_eq!(
-                of_answer(body.as_bytes()),
+                of_window(body.as_bytes()),
                 Some(Usage { completion: 2, ..Usage::default() }),
                 "{text}"
             );

@@ -66,7 +66,12 @@ impl App {
     }
 
     /// Sends the request on and gives the app's answer, or says why there is none.
-    pub async fn relay(&self, parts: Parts, body: Incoming, visitor: &Visitor) -> Result<Response<Downward>, Refusal> {
+    pub async fn relay(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        visitor: &Visitor,
+    ) -> Result<Response<Downward>, Refusal> {
         let promised = body.size_hint().lower();
         if promised > BODY_BYTES {
             return Err(too_large(usize::try_from(BODY_BYTES).unwrap_or(usize::MAX), promised));
@@ -86,7 +91,12 @@ impl App {
         Ok(answer)
     }
 
-    fn request(&self, mut parts: Parts, body: Incoming, visitor: &Visitor) -> Result<Request<Upward>, Refusal> {
+    fn request(
+        &self,
+        mut parts: Parts,
+        body: Incoming,
+        visitor: &Visitor,
+    ) -> Result<Request<Upward>, Refusal> {
         let host = crate::front::host_of(&parts);
         let trusted = self.trusted.iter().any(|range| range.contains(visitor.peer));
         forward::to_app(&mut parts.headers, visitor, host, trusted);
@@ -97,6 +107,7 @@ impl App {
         let uri = Uri::builder().scheme("http").authority("app").path_and_query(target).build();
         parts.uri = uri.map_err(|_| Refusal::of(Kind::BadTarget))?;
         parts.version = Version::HTTP_11;
+        parts.extensions.clear();
         let clock = Clock::new(self.pace);
         Ok(Request::from_parts(parts, Upward { body, left: BODY_BYTES, clock }))
     }
@@ -111,7 +122,8 @@ fn why(error: &(dyn std::error::Error + 'static)) -> Refusal {
         }
         cause = error.source();
     }
-    Refusal::of(Kind::Unavailable).message("This part of the server is not available right now, please try again later")
+    Refusal::of(Kind::Unavailable)
+        .message("This part of the server is not available right now, please try again later")
 }
 
 /// A fault of the request's body, carried through the HTTP client.

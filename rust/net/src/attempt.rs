@@ -49,7 +49,12 @@ impl Failure {
 ///
 /// # Errors
 /// There was none in time, or none that is HTTP.
-pub async fn send(load: &Arc<Load>, deadlines: &Deadlines, head: &[u8], body: &[u8]) -> Result<Answer, Failure> {
+pub async fn send(
+    load: &Arc<Load>,
+    deadlines: &Deadlines,
+    head: &[u8],
+    body: &[u8],
+) -> Result<Answer, Failure> {
     match timeout(deadlines.first_byte, exchange(load, deadlines.connect, head, body)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(Fault::Connect(_))) => Err(Failure::of(Kind::Unavailable)),

@@ -65,7 +65,8 @@ pub struct Plan {
 /// One client request.
 #[derive(Debug)]
 pub struct Call {
-    tally: Tally,
+    /// Boxed: a call is moved from hand to hand, its account stays where it is.
+    tally: Box<Tally>,
     state: State,
 }
 
@@ -102,19 +103,19 @@ impl Call {
     #[must_use]
     pub fn refused(tally: Tally, refusal: Refusal) -> Self {
         let own = Own { status: refusal.status(), body: refusal.body(), refusal: Some(refusal) };
-        Self { tally, state: State::Own(Box::new(own)) }
+        Self { tally: Box::new(tally), state: State::Own(Box::new(own)) }
     }
 
     /// A call that is answered from what we know: 200 (or another status) and JSON.
     #[must_use]
     pub fn answered(tally: Tally, status: u16, body: Bytes) -> Self {
-        Self { tally, state: State::Own(Box::new(Own { status, body, refusal: None })) }
+        Self { tally: Box::new(tally), state: State::Own(Box::new(Own { status, body, refusal: None })) }
     }
 
     /// A call that goes to a backend.
     #[must_use]
     pub fn planned(tally: Tally, plan: Plan) -> Self {
-        Self { tally, state: State::Planned(Box::new(plan)) }
+        Self { tally: Box::new(tally), state: State::Planned(Box::new(plan)) }
     }
 
     /// Makes the answer begin: for a call to a backend, tries until the first byte.
@@ -277,7 +278,9 @@ impl Call {
         let gateway = Arc::clone(self.tally.gateway());
         let current = &plan.current;
         let rules = &current.snapshot.breaker;
-        let Some(model) = current.snapshot.models.get(plan.model) else { return Err(Refusal::of(Kind::Internal)) };
+        let Some(model) = current.snapshot.models.get(plan.model) else {
+            return Err(Refusal::of(Kind::Internal));
+        };
         let end = Instant::from_std(self.tally.began()) + current.snapshot.deadlines.total;
         let mut tried = [usize::MAX; bounds::ATTEMPTS];
         let mut refusal = Refusal::of(Kind::Unavailable);
@@ -325,14 +328,23 @@ impl Call {
     }
 
     /// One attempt, up to the first byte that can go to the client.
-    async fn attempt(&mut self, plan: &Plan, pick: usize, in_flight: InFlight, end: Instant) -> Result<Brought, Failure> {
+    async fn attempt(
+        &mut self,
+        plan: &Plan,
+        pick: usize,
+        in_flight: InFlight,
+        end: Instant,
+    ) -> Result<Brought, Failure> {
         let snapshot = &plan.current.snapshot;
         let (Some(model), deadlines) = (snapshot.models.get(plan.model), &snapshot.deadlines) else {
             return Err(Failure::of(Kind::Internal));
         };
         let Some(member) = model.pool.get(pick) else { return Err(Failure::of(Kind::Internal)) };
         let renamed = member.renamed.then_some(&*member.upstream_json);
-        let body = splice::apply(plan.body.clone(), plan.request.edits(renamed, plan.endpoint != Endpoint::Embeddings));
+        let body = splice::apply(
+            plan.body.clone(),
+            plan.request.edits(renamed, plan.endpoint != Endpoint::Embeddings),
+        );
         let Some(head) = self.request_head(plan, member.backend, body.len()) else {
             return Err(Failure::of(Kind::Internal));
         };
@@ -347,7 +359,8 @@ impl Call {
         if !(200..300).contains(&answer.head.status) || answer.head.encoded || answer.head.status == 204 {
             return Err(refused_by(answer, in_flight, watch).await);
         }
-        let rename = renamed.map(|_| serde_json::to_string(&*model.name).unwrap_or_default().into_boxed_str());
+        let rename =
+            renamed.map(|_| serde_json::to_string(&*model.name).unwrap_or_default().into_boxed_str());
         if answer.head.is_event_stream() {
             let options = Options {
                 include_usage: plan.request.include_usage,
@@ -375,7 +388,12 @@ impl Call {
             Framing::Length(length) => Some(length),
             Framing::Chunked | Framing::Close => None,
         };
-        let kind = answer.head.content_type.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok()).unwrap_or(JSON);
+        let kind = answer
+            .head
+            .content_type
+            .as_deref()
+            .and_then(|kind| HeaderValue::from_str(kind).ok())
+            .unwrap_or(JSON);
         let limit = if rename.is_some() { bounds::RENAMED_BYTES } else { bounds::WHOLE_BYTES };
         let (_, mut source) = Source::new(answer, in_flight, watch);
         let (whole, complete) = if length.is_some_and(|length| length > limit as u64) {
@@ -470,5 +488,9 @@ async fn refused_by(answer: Answer, in_flight: InFlight, watch: Watch) -> Failur
     };
     let refusal = upstream::refusal(head.status, head.retry_after.as_deref(), &body);
     let fault = head.status >= 500;
-    Failure { again: fault || head.status == 429, seen: if fault { Seen::Failure } else { Seen::Success }, refusal }
+    Failure {
+        again: fault || head.status == 429,
+        seen: if fault { Seen::Failure } else { Seen::Success },
+        refusal,
+    }
 }

@@ -157,7 +157,7 @@ impl Conn {
     pub async fn exchange(&mut self, mut head: &[u8], mut body: &[u8]) -> Result<(http1::Head, bool), Fault> {
         let mut broken = false;
         poll_fn(|cx| {
-            while !broken && !(head.is_empty() && body.is_empty()) {
+            while !broken && (!head.is_empty() || !body.is_empty()) {
                 match self.stream.poll_write_two(cx, head, body) {
                     Poll::Ready(Ok(0) | Err(_)) => broken = true, // an answer may still be there to read
                     Poll::Ready(Ok(written)) => {
@@ -196,8 +196,9 @@ impl Conn {
     /// # Errors
     /// The connection broke.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // A new buffer only when the old one is nearly used up: the pieces handed on still share it.
-        if self.buf.capacity() - self.buf.len() < self.step / 4 {
+        // Small events share one buffer until it is nearly used up; a body that fills its reads gets whole buffers.
+        let spare = self.buf.capacity() - self.buf.len();
+        if spare < if self.step > bounds::READ_BYTES { self.step } else { self.step / 4 } {
             self.buf.reserve(self.step);
         }
         let count = ready!(read_some(Pin::new(&mut self.stream), cx, &mut self.buf))?;
@@ -210,11 +211,7 @@ impl Conn {
 }
 
 /// One read into the spare room of `buf`, which has some.
-fn read_some(
-    stream: Pin<&mut Stream>,
-    cx: &mut Context<'_>,
-    buf: &mut BytesMut,
-) -> Poll<io::Result<usize>> {
+fn read_some(stream: Pin<&mut Stream>, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
     let mut reader = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(stream.get_mut(), buf));
     reader.as_mut().poll(cx)
 }
@@ -238,7 +235,11 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),

@@ -69,7 +69,8 @@ impl Edge {
         admin: Vec<StdListener>,
     ) -> Result<Self, Vec<String>> {
         let settings = Settings::read(document)?;
-        let adopt = |listeners: Vec<StdListener>| listeners.into_iter().map(adopt).collect::<io::Result<Vec<_>>>();
+        let adopt =
+            |listeners: Vec<StdListener>| listeners.into_iter().map(adopt).collect::<io::Result<Vec<_>>>();
         let wrong = |error: io::Error| vec![format!("edge: a listener cannot be used: {error}")];
         let (public, admin) = (adopt(public).map_err(wrong)?, adopt(admin).map_err(wrong)?);
         let drain_notice = settings.drain_notice;
@@ -149,7 +150,12 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-async fn welcome(socket: TcpStream, entrance: Arc<Entrance>, seat: seats::Seat, phase: watch::Receiver<Phase>) {
+async fn welcome(
+    socket: TcpStream,
+    entrance: Arc<Entrance>,
+    seat: seats::Seat,
+    phase: watch::Receiver<Phase>,
+) {
     entrance.connections.inc();
     connection::serve(socket, &entrance, seat.address(), phase).await;
     entrance.connections.dec();

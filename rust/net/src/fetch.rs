@@ -44,7 +44,8 @@ pub async fn fetch(
         .https_or_http()
         .enable_http1()
         .build();
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+    let client: Client<_, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
     let exchange = async {
         let answer = client.request(request).await.map_err(|error| Fault::Failed(told(&error)))?;
         let status = answer.status().as_u16();

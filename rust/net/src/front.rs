@@ -4,7 +4,8 @@
 //! nothing of that passes here.
 
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::request::Parts;
 use http::uri::Authority;
@@ -73,7 +74,8 @@ impl<'a> Seen<'a> {
 /// Checks any request, whatever its path.
 pub fn check(parts: &Parts, framing: Framing, limits: HeadLimits) -> Result<(), Refusal> {
     let seen = Seen::of(&parts.headers);
-    let line = parts.method.as_str().len() + parts.uri.path().len() + parts.uri.query().map_or(0, str::len) + 12;
+    let line =
+        parts.method.as_str().len() + parts.uri.path().len() + parts.uri.query().map_or(0, str::len) + 12;
     if seen.bytes + line > limits.bytes || parts.headers.len() > limits.headers {
         return Err(Refusal::of(Kind::HeadersTooLarge));
     }
@@ -108,7 +110,9 @@ fn check_host(parts: &Parts, seen: &Seen<'_>) -> Result<(), Refusal> {
     let name = match (parts.version, authority, seen.hosts) {
         (Version::HTTP_2, Some(name), 0) => name,
         (Version::HTTP_2, Some(name), 1) if host.is_some_and(|host| host.eq_ignore_ascii_case(name)) => name,
-        (Version::HTTP_2, None, 1) | (Version::HTTP_11, None, 1) | (Version::HTTP_10, None, 1) => host.unwrap_or_default(),
+        (Version::HTTP_2, None, 1) | (Version::HTTP_11, None, 1) | (Version::HTTP_10, None, 1) => {
+            host.unwrap_or_default()
+        }
         (Version::HTTP_10, None, 0) => return Ok(()),
         _ => return Err(Refusal::of(Kind::BadHost)),
     };
@@ -122,7 +126,8 @@ fn is_host(text: &[u8]) -> bool {
         _ => (Some(text), None),
     };
     let host = host.unwrap_or_default();
-    let good_port = port.is_none_or(|port| (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit));
+    let good_port =
+        port.is_none_or(|port| (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit));
     let good_host = match host.strip_prefix(b"[") {
         Some(rest) => rest.strip_suffix(b"]").is_some_and(|inner| {
             std::str::from_utf8(inner).is_ok_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
@@ -139,7 +144,9 @@ fn check_framing(seen: &Seen<'_>, framing: Framing) -> Result<(), Refusal> {
     let fair = match seen.encoding {
         None => true,
         Some(value) => {
-            seen.encodings == 1 && value.as_bytes().eq_ignore_ascii_case(b"chunked") && framing == Framing::Encoded
+            seen.encodings == 1
+                && value.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && framing == Framing::Encoded
         }
     };
     if fair { Ok(()) } else { Err(Refusal::of(Kind::BadFraming)) }
@@ -147,10 +154,7 @@ fn check_framing(seen: &Seen<'_>, framing: Framing) -> Result<(), Refusal> {
 
 /// Checks what only an inference request must be: a path that can be read in one way, a body of plain JSON.
 pub fn check_inference(parts: &Parts) -> Result<(), Refusal> {
-    // A model's name is the one segment that may be escaped: it is data, not a way.
-    let path = parts.uri.path();
-    let way = path.find("/models/").map_or(path, |at| path.get(..at + 8).unwrap_or(path));
-    if !is_plain(way) {
+    if !is_plain(parts.uri.path()) {
         return Err(Refusal::of(Kind::BadTarget));
     }
     if parts.method == Method::POST {
@@ -176,7 +180,7 @@ pub fn check_parsed(method: &str, path: &str, headers: &HeaderMap, served: bool)
 }
 
 /// Whether a path has one reading only: no empty or dotted segment, no parameter, nothing encoded but in a model's name
-/// (clients write the slash in it as `%2F`).
+/// (it is data, not a way, and clients write the slash in it as `%2F`).
 fn is_plain(path: &str) -> bool {
     let names_model = path.strip_prefix("/v1").unwrap_or(path).starts_with("/models/");
     let mut before = b' ';
@@ -194,7 +198,11 @@ fn is_plain(path: &str) -> bool {
 
 /// JSON as it is. A missing Content-Type counts as JSON, a wrong one does not.
 fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    if headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
         return Err(Refusal::of(Kind::ContentEncoding));
     }
     for value in headers.get_all(CONTENT_TYPE) {

@@ -12,7 +12,6 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use levada_core::auth::{self, Digest, Key};
-use levada_core::breaker::Seen;
 use levada_core::refusal::{Kind, Refusal};
 use levada_core::request::{self, Endpoint};
 use levada_core::retry::Budget;
@@ -140,7 +139,8 @@ impl Gateway {
         let changes = auth::changes(document)?;
         let keys = self.keys.pin();
         if changes.replace {
-            let staying: std::collections::HashSet<Digest> = changes.set.iter().map(|(digest, _)| *digest).collect();
+            let staying: std::collections::HashSet<Digest> =
+                changes.set.iter().map(|(digest, _)| *digest).collect();
             keys.retain(|digest, _| staying.contains(digest));
         }
         if !changes.remove.is_empty() {
@@ -158,7 +158,7 @@ impl Gateway {
         let current = self.current.load();
         let found = current.snapshot.backends.iter().position(|known| *known.name == *backend);
         if let Some(load) = found.and_then(|index| current.loads.get(index)) {
-            load.seen(if up { Seen::Up } else { Seen::Down }, &current.snapshot.breaker);
+            load.report(up, &current.snapshot.breaker);
         }
     }
 
@@ -173,7 +173,8 @@ impl Gateway {
     /// # Errors
     /// The refusal, as a call.
     pub fn receive(self: &Arc<Self>, method: &str, path: &str, headers: &HeaderMap) -> Result<Method, Call> {
-        front::check_parsed(method, path, headers, Self::serves(path)).map_err(|refusal| self.refuse(headers, refusal))
+        front::check_parsed(method, path, headers, Self::serves(path))
+            .map_err(|refusal| self.refuse(headers, refusal))
     }
 
     /// Says who calls, by the headers alone.
@@ -208,7 +209,8 @@ impl Gateway {
         let found = self.keys.pin().get(&digest).map(Arc::clone);
         // Unknown, revoked and expired are one answer: it tells nothing about keys that exist.
         found.filter(|key| key.expires.is_none() || !key.expired(unix())).ok_or_else(|| {
-            Refusal::of(Kind::BadKey).message(format!("Incorrect API key provided: {}.", auth::mask(presented)))
+            Refusal::of(Kind::BadKey)
+                .message(format!("Incorrect API key provided: {}.", auth::mask(presented)))
         })
     }
 
@@ -252,7 +254,13 @@ impl Gateway {
     }
 
     /// Admission, one step a line: size, parse, model, permission.
-    fn admit(&self, caller: &Caller, tally: &mut Tally, endpoint: Endpoint, body: Bytes) -> Result<Plan, Refusal> {
+    fn admit(
+        &self,
+        caller: &Caller,
+        tally: &mut Tally,
+        endpoint: Endpoint,
+        body: Bytes,
+    ) -> Result<Plan, Refusal> {
         let current = self.current.load_full();
         tally.endpoint = Some(endpoint);
         if body.len() > caller.body_limit {
@@ -261,7 +269,13 @@ impl Gateway {
         let request = request::read(endpoint, &body)?;
         tally.stream = request.stream;
         let model = permitted(caller, &current.snapshot, &request.model)?;
-        tally.model = current.snapshot.models.get(model).map(|found| &found.name).cloned().zip(current.models.get(model).cloned());
+        tally.model = current
+            .snapshot
+            .models
+            .get(model)
+            .map(|found| &found.name)
+            .cloned()
+            .zip(current.models.get(model).cloned());
         Ok(Plan { current, model, endpoint, request, body })
     }
 
@@ -357,7 +371,8 @@ fn not_found(name: &str) -> Refusal {
 /// The refusal for a body over the limit.
 #[must_use]
 pub fn too_large(limit: usize, got: usize) -> Refusal {
-    Refusal::of(Kind::BodyTooLarge).message(format!("Maximum content size limit ({limit}) exceeded ({got} bytes read)"))
+    Refusal::of(Kind::BodyTooLarge)
+        .message(format!("Maximum content size limit ({limit}) exceeded ({got} bytes read)"))
 }
 
 fn misdirected(route: &Route, method: &Method, path: &str) -> Refusal {

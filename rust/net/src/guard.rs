@@ -36,10 +36,10 @@ pub struct Patience {
 }
 
 /// Where the connection is: accepted and silent, between two requests, in a head, past it.
-const FRESH: u8 = 3;
-const BETWEEN: u8 = 0;
-const IN_HEAD: u8 = 1;
-const PAST_HEAD: u8 = 2;
+const FRESH: u8 = 0;
+const BETWEEN: u8 = 1;
+const IN_HEAD: u8 = 2;
+const PAST_HEAD: u8 = 3;
 
 /// The facts of one connection, shared by its socket wrapper, its watch and its requests.
 pub struct Line {

@@ -3,7 +3,7 @@
 //! Law: these are the only shared mutable numbers of the hot path. They live as long as the backend's address stands
 //! in the configuration, across swaps.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -22,6 +22,8 @@ pub struct Load {
     breaker: Mutex<State>,
     /// Whether the breaker needs a look; false on the common path.
     disturbed: AtomicBool,
+    /// How many answers it had given when the last probe came back.
+    reported: AtomicU64,
     born: Instant,
 }
 
@@ -35,6 +37,7 @@ impl Load {
             metrics,
             breaker: Mutex::new(State::CLOSED),
             disturbed: AtomicBool::new(false),
+            reported: AtomicU64::new(0),
             born: Instant::now(),
         }
     }
@@ -75,6 +78,17 @@ impl Load {
         drop(state);
         self.disturbed.store(!closed, Relaxed);
         self.metrics.up.set(i64::from(up));
+    }
+
+    /// What a probe has seen. The probe of a server at its limit may time out; what answers or holds calls is not down.
+    pub fn report(&self, up: bool, rules: &Rules) {
+        let answered = self.metrics.answered.get();
+        let busy = self.reported.swap(answered, Relaxed) != answered || self.metrics.in_flight.get() > 0;
+        if up {
+            self.seen(Seen::Up, rules);
+        } else if !busy {
+            self.seen(Seen::Down, rules);
+        }
     }
 
     fn state(&self) -> State {

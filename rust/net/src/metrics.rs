@@ -18,7 +18,8 @@ use prometheus_client::registry::{Registry, Unit};
 type Number = Gauge<f64, AtomicU64>;
 
 /// Seconds: the buckets that the GenAI conventions name for durations and times to the first token.
-const BUCKETS: [f64; 16] = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+const BUCKETS: [f64; 16] =
+    [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
@@ -137,8 +138,18 @@ impl Default for Metrics {
         };
         registry.register("calls", "Finished calls", metrics.calls.clone());
         registry.register("tokens", "Tokens by kind: prompt, completion", metrics.tokens.clone());
-        registry.register_with_unit("first_byte", "From opening a call to its first byte", Unit::Seconds, metrics.first_byte.clone());
-        registry.register_with_unit("call_duration", "From opening a call to its end", Unit::Seconds, metrics.duration.clone());
+        registry.register_with_unit(
+            "first_byte",
+            "From opening a call to its first byte",
+            Unit::Seconds,
+            metrics.first_byte.clone(),
+        );
+        registry.register_with_unit(
+            "call_duration",
+            "From opening a call to its end",
+            Unit::Seconds,
+            metrics.duration.clone(),
+        );
         registry.register("refusals", "Refusals by status and code", metrics.refusals.clone());
         registry.register("backend_in_flight", "Attempts under way", metrics.backend_in_flight.clone());
         registry.register("backend_up", "1 while the backend is used", metrics.backend_up.clone());
@@ -147,8 +158,16 @@ impl Default for Metrics {
         registry.register("calls_in_flight", "Calls under way", metrics.in_flight.clone());
         registry.register("retries", "Calls tried again at another backend", metrics.retries.clone());
         registry.register("keys", "Keys in force", metrics.keys.clone());
-        registry.register("accept_failures", "Connections that could not be accepted", metrics.accept_failures.clone());
-        registry.register("config_version", "Version of the configuration in force", metrics.config_version.clone());
+        registry.register(
+            "accept_failures",
+            "Connections that could not be accepted",
+            metrics.accept_failures.clone(),
+        );
+        registry.register(
+            "config_version",
+            "Version of the configuration in force",
+            metrics.config_version.clone(),
+        );
         registry.register(
             "config_reload_success",
             "1 when the last reload took effect, 0 when it was refused",
@@ -184,7 +203,9 @@ impl Metrics {
     #[must_use]
     pub fn backend(&self, name: &str) -> BackendMetrics {
         let label = BackendLabel { backend: name.to_owned() };
-        let attempts = |outcome| self.attempts.get_or_create(&AttemptLabels { backend: name.to_owned(), outcome }).clone();
+        let attempts = |outcome| {
+            self.attempts.get_or_create(&AttemptLabels { backend: name.to_owned(), outcome }).clone()
+        };
         BackendMetrics {
             in_flight: self.backend_in_flight.get_or_create(&label).clone(),
             up: self.backend_up.get_or_create(&label).clone(),
@@ -201,7 +222,9 @@ impl Metrics {
 
     /// Counts one refusal.
     pub fn refused(&self, status: u16, code: Option<&str>) {
-        self.refusals.get_or_create(&RefusalLabels { status, code: code.unwrap_or_default().to_owned() }).inc();
+        self.refusals
+            .get_or_create(&RefusalLabels { status, code: code.unwrap_or_default().to_owned() })
+            .inc();
     }
 
     /// Sets a figure of the control plane; false for a name that is none.

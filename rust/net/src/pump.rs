@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use levada_core::bounds;
 use levada_core::http1::{self, Step};
 use levada_core::refusal::{Kind, Refusal};
 use levada_core::relay::{Pushed, Relay, Then};
 use levada_core::usage::{self, Meter, Usage};
-use levada_core::bounds;
 
 use crate::attempt::Answer;
 use crate::client::Conn;
@@ -189,9 +189,10 @@ impl Events {
                     Ok(true) => continue,
                     Ok(false) => self.relay.end(true),
                     Err(Lost::Broken) => self.relay.end(false),
-                    Err(Lost::Late) => {
-                        Pushed { events: Bytes::new(), then: Then::Broken(Refusal::of(Kind::UpstreamTimeout)) }
-                    }
+                    Err(Lost::Late) => Pushed {
+                        events: Bytes::new(),
+                        then: Then::Broken(Refusal::of(Kind::UpstreamTimeout)),
+                    },
                 },
                 Err(_) => self.relay.end(false),
             };

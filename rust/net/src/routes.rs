@@ -98,7 +98,17 @@ mod tests {
         assert_eq!(Route::of("/v1/models"), Route::Models);
         assert_eq!(Route::of("/models/a%2Fb"), Route::Model("a/b".into()));
         assert_eq!(Route::of("/v1/models/a/b"), Route::Model("a/b".into()));
-        for path in ["/v1/chat/completions/", "//v1/models", "/v1/models/", "/v1/models/%zz", "/V1/models", "/v1", "/", "", "/v1/modelsx"] {
+        for path in [
+            "/v1/chat/completions/",
+            "//v1/models",
+            "/v1/models/",
+            "/v1/models/%zz",
+            "/V1/models",
+            "/v1",
+            "/",
+            "",
+            "/v1/modelsx",
+        ] {
             assert_eq!(Route::of(path), Route::Unknown, "{path}");
         }
         assert!(Route::of("/livez").is_open() && !Route::of("/v1/models").is_open());

@@ -116,7 +116,11 @@ mod tests {
     #[test]
     fn what_is_no_certificate_is_told() {
         assert!(server("", "").unwrap_err().starts_with("certificate: "));
-        assert!(server("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "").unwrap_err().starts_with("key: "));
+        assert!(
+            server("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "")
+                .unwrap_err()
+                .starts_with("key: ")
+        );
         assert!(client(Some("no pem"), true).unwrap_err().starts_with("ca: "));
     }
 

@@ -124,7 +124,8 @@ where
 /// The refusal of a body of `size` bytes, or of at least so many.
 #[must_use]
 pub fn too_large(limit: usize, size: u64) -> Refusal {
-    Refusal::of(Kind::BodyTooLarge).message(format!("Maximum content size limit ({limit}) exceeded ({size} bytes read)"))
+    Refusal::of(Kind::BodyTooLarge)
+        .message(format!("Maximum content size limit ({limit}) exceeded ({size} bytes read)"))
 }
 
 #[cfg(test)]
@@ -223,7 +224,10 @@ mod tests {
             let (result, ()) = tokio::join!(read(body, 1 << 20, PACE), feed);
             assert_eq!(kind(result), Kind::RequestTimeout);
             let ended = began.elapsed().as_secs();
-            assert!((seconds..=seconds + 2).contains(&ended), "{bytes_each_second} B/s ended after {ended} s");
+            assert!(
+                (seconds..=seconds + 2).contains(&ended),
+                "{bytes_each_second} B/s ended after {ended} s"
+            );
         }
     }
 }

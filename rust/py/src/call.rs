@@ -105,10 +105,8 @@ async fn run(mut call: call::Call, shared: Arc<Shared>) {
         let piece = std::future::poll_fn(|cx| {
             let polled = call.poll_next(cx);
             // A head alone is told at once; one whose body is there is told with it, which saves a turn of the loop.
-            if polled.is_pending() {
-                if let Some(head) = waiting_head.take() {
-                    shared.head.put(told(head));
-                }
+            if let Some(head) = waiting_head.take_if(|_| polled.is_pending()) {
+                shared.head.put(told(head));
             }
             polled
         })
@@ -146,7 +144,9 @@ fn told(head: call::Head) -> crate::doors::Finish {
             let pair = (PyBytes::new(py, name.as_str().as_bytes()), PyBytes::new(py, value.as_bytes()));
             headers.append(pair)?;
         }
-        Ok(PyTuple::new(py, [head.status.as_u16().into_pyobject(py)?.into_any(), headers.into_any()])?.into_any().unbind())
+        Ok(PyTuple::new(py, [head.status.as_u16().into_pyobject(py)?.into_any(), headers.into_any()])?
+            .into_any()
+            .unbind())
     })
 }
 
@@ -184,7 +184,8 @@ impl Shared {
         if !flow.wanted {
             return;
         }
-        let bytes = flow.whole.take().or_else(|| (!flow.ready.is_empty()).then(|| flow.ready.split().freeze()));
+        let bytes =
+            flow.whole.take().or_else(|| (!flow.ready.is_empty()).then(|| flow.ready.split().freeze()));
         match (bytes, flow.end) {
             (Some(bytes), _) => {
                 self.next.put(Box::new(move |py| Ok(PyBytes::new(py, &bytes).into_any().unbind())));
@@ -214,4 +215,3 @@ impl Shared {
         }
     }
 }
-

@@ -7,7 +7,12 @@ use levada_net::fetch::Fault;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 
-pyo3::create_exception!(_native, ConfigError, PyValueError, "A document was refused; `problems` has every reason.");
+pyo3::create_exception!(
+    _native,
+    ConfigError,
+    PyValueError,
+    "A document was refused; `problems` has every reason."
+);
 
 /// The exception for a refused document.
 pub fn config(problems: Vec<String>) -> PyErr {

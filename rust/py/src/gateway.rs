@@ -180,7 +180,8 @@ impl Gateway {
         headers: &Bound<'_, PyList>,
         timeout: f64,
     ) -> PyResult<Later> {
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| PyValueError::new_err("not a method"))?;
+        let method =
+            Method::from_bytes(method.as_bytes()).map_err(|_| PyValueError::new_err("not a method"))?;
         let headers = read_headers(headers)?;
         let (url, limit) = (url.to_owned(), seconds(timeout)?);
         let tls = tls::client(None, true).map_err(PyValueError::new_err)?;
@@ -197,7 +198,8 @@ impl Gateway {
 
     /// An awaitable: done when the inherited listeners are accepting.
     fn listen(&self, py: Python<'_>, edge: &[u8]) -> PyResult<Later> {
-        let text = std::str::from_utf8(edge).map_err(|_| PyValueError::new_err("the edge document is not UTF-8"))?;
+        let text =
+            std::str::from_utf8(edge).map_err(|_| PyValueError::new_err("the edge document is not UTF-8"))?;
         let document = py.import("json")?.call_method1("loads", (text,))?;
         let adopt = |name: &str| -> PyResult<Vec<TcpListener>> {
             let numbers: Vec<i32> = document.get_item(name)?.extract()?;
@@ -255,10 +257,15 @@ impl Gateway {
     /// The engine's runtime; it does not survive a fork.
     fn handle(&self) -> PyResult<tokio::runtime::Handle> {
         if std::process::id() != self.process {
-            return Err(error::misuse("this Gateway was made before a fork: make it in the process that serves"));
+            return Err(error::misuse(
+                "this Gateway was made before a fork: make it in the process that serves",
+            ));
         }
         let runtime = lock(&self.runtime);
-        runtime.as_ref().map(|runtime| runtime.handle().clone()).ok_or_else(|| error::misuse("this Gateway is closed"))
+        runtime
+            .as_ref()
+            .map(|runtime| runtime.handle().clone())
+            .ok_or_else(|| error::misuse("this Gateway is closed"))
     }
 
     /// The bridge to the loop that runs now.

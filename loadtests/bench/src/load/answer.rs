@@ -58,13 +58,7 @@ impl Answer {
     }
 
     /// Takes the next bytes; `started` is when the request was sent.
-    pub fn feed(
-        &mut self,
-        bytes: &[u8],
-        started: u64,
-        expected: &Expected,
-        tally: &mut Tally,
-    ) -> Progress {
+    pub fn feed(&mut self, bytes: &[u8], started: u64, expected: &Expected, tally: &mut Tally) -> Progress {
         if self.in_body {
             return self.body(bytes, started, expected, tally);
         }
@@ -115,13 +109,7 @@ impl Answer {
         Ok(Some(length))
     }
 
-    fn body(
-        &mut self,
-        bytes: &[u8],
-        started: u64,
-        expected: &Expected,
-        tally: &mut Tally,
-    ) -> Progress {
+    fn body(&mut self, bytes: &[u8], started: u64, expected: &Expected, tally: &mut Tally) -> Progress {
         let mut framing = std::mem::take(&mut self.framing);
         let taken = match &mut framing {
             Framing::Close => {
@@ -214,8 +202,7 @@ mod tests {
     use crate::tally::Tally;
 
     fn read(text: &str, cut: usize) -> Result<u64, &'static str> {
-        let expected =
-            Expected { stream: false, chunks: None, min_bytes: 5, contains: b"ell".to_vec() };
+        let expected = Expected { stream: false, chunks: None, min_bytes: 5, contains: b"ell".to_vec() };
         let (mut answer, mut tally) = (Answer::default(), Tally::default());
         answer.reset();
         for piece in text.as_bytes().chunks(cut) {

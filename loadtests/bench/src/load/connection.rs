@@ -122,12 +122,7 @@ impl Connection {
     }
 
     /// The socket is readable. Reads all there is.
-    pub fn readable(
-        &mut self,
-        buffer: &mut [u8],
-        expected: &Expected,
-        tally: &mut Tally,
-    ) -> Outcome {
+    pub fn readable(&mut self, buffer: &mut [u8], expected: &Expected, tally: &mut Tally) -> Outcome {
         loop {
             let Some(socket) = &mut self.socket else { return Outcome::Pending };
             let n = match socket.read(buffer) {

@@ -34,11 +34,7 @@ impl Driver {
     /// A run that has not begun.
     pub fn new(options: Options) -> io::Result<Self> {
         let begin = clock::now();
-        let free = if options.rate.is_some() {
-            (0..options.connections).rev().collect()
-        } else {
-            Vec::new()
-        };
+        let free = if options.rate.is_some() { (0..options.connections).rev().collect() } else { Vec::new() };
         Ok(Driver {
             poll: Poll::new()?,
             connections: (0..options.connections).map(|_| Connection::default()).collect(),
@@ -60,8 +56,7 @@ impl Driver {
         let last = self.end + self.options.grace.as_nanos() as u64;
         loop {
             let now = clock::now();
-            let next =
-                if self.options.rate.is_some() { self.fall_due(now) } else { self.launch(now) };
+            let next = if self.options.rate.is_some() { self.fall_due(now) } else { self.launch(now) };
             let over = next.is_none() && self.active == 0 && self.overdue.is_empty();
             if over || now >= last || self.tally.failures() > FAILURE_LIMIT {
                 break;

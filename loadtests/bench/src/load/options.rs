@@ -63,11 +63,7 @@ impl Options {
         }
         let options = Self::read(&mut args)?;
         let left = args.finish();
-        if left.is_empty() {
-            Ok(Some(options))
-        } else {
-            Err(format!("not understood: {left:?}\n{USAGE}"))
-        }
+        if left.is_empty() { Ok(Some(options)) } else { Err(format!("not understood: {left:?}\n{USAGE}")) }
     }
 
     fn read(args: &mut pico_args::Arguments) -> Result<Self, String> {
@@ -99,10 +95,7 @@ impl Options {
     }
 }
 
-fn value<T: FromStr>(
-    args: &mut pico_args::Arguments,
-    name: &'static str,
-) -> Result<Option<T>, String>
+fn value<T: FromStr>(args: &mut pico_args::Arguments, name: &'static str) -> Result<Option<T>, String>
 where
     T::Err: std::fmt::Display,
 {
@@ -110,11 +103,7 @@ where
 }
 
 /// The bytes of the request, the same every time.
-fn request(
-    args: &mut pico_args::Arguments,
-    target: SocketAddrV4,
-    stream: bool,
-) -> Result<Vec<u8>, String> {
+fn request(args: &mut pico_args::Arguments, target: SocketAddrV4, stream: bool) -> Result<Vec<u8>, String> {
     let path = value(args, "--path")?.unwrap_or_else(|| String::from("/v1/chat/completions"));
     let body: Option<String> = value(args, "--body")?;
     let body = body.map(|file| std::fs::read(&file).map_err(|e| format!("{file}: {e}")));
@@ -157,9 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_refused() {
-        for line in
-            ["--path /", "--port x", "--port 9 --address 10.1.1.1", "--port 9 --body /none/x"]
-        {
+        for line in ["--path /", "--port x", "--port 9 --address 10.1.1.1", "--port 9 --body /none/x"] {
             assert!(read(line).is_err(), "{line}");
         }
     }

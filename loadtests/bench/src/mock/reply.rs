@@ -49,11 +49,9 @@ fn make(wish: &Wish) -> Rc<[u8]> {
     };
     let status = if wish.endpoint == Endpoint::Unknown { "404 Not Found" } else { "200 OK" };
     let length = body.len();
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
-    .into()
+    format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+        .into_bytes()
+        .into()
 }
 
 fn chat(size: usize) -> String {

@@ -178,7 +178,8 @@ fn switched_on(body: &[u8], name: &[u8]) -> bool {
 mod tests {
     use super::{Endpoint, Parsed, Request, parse};
 
-    const BODY: &str = r#"{"stream": true,"stream_options":{"include_usage":true},"x":"@@mock n=3 us=50 e=2x8@@"}"#;
+    const BODY: &str =
+        r#"{"stream": true,"stream_options":{"include_usage":true},"x":"@@mock n=3 us=50 e=2x8@@"}"#;
 
     fn whole(text: &str) -> Request {
         for cut in 0..text.len() {
@@ -192,10 +193,8 @@ mod tests {
 
     #[test]
     fn the_marker_and_the_two_switches_are_read() {
-        let text = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\ncontent-length: {}\r\n\r\n{BODY}",
-            BODY.len()
-        );
+        let text =
+            format!("POST /v1/chat/completions HTTP/1.1\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len());
         let request = whole(&text);
         assert_eq!((request.length, request.keep), (text.len(), true));
         let wish = request.wish;

@@ -190,8 +190,7 @@ mod tests {
     fn a_paced_stream_keeps_its_pace() -> io::Result<()> {
         let wish = Wish { chunks: 3, gap_us: 5, ..Wish::default() };
         let mut stream = Stream::new(&wish, 1_000);
-        let steps: Vec<Next> =
-            (0..5).map(|_| stream.advance(&mut Vec::new())).collect::<io::Result<_>>()?;
+        let steps: Vec<Next> = (0..5).map(|_| stream.advance(&mut Vec::new())).collect::<io::Result<_>>()?;
         let at = Next::At;
         assert_eq!(steps, [Next::Turn, at(6_000), at(11_000), at(16_000), Next::End]);
         Ok(())

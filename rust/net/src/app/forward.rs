@@ -5,8 +5,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SERVER, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -29,8 +29,11 @@ pub struct Visitor {
 /// Makes a client's headers those of the request to the app.
 pub fn to_app(headers: &mut HeaderMap, visitor: &Visitor, host: Option<HeaderValue>, trusted: bool) {
     end_here(headers);
+    // It has been met: the client's body is on its way.
+    headers.remove(EXPECT);
     drop_named(headers, |name| {
-        name.starts_with("x-levada-") || (!trusted && (name.starts_with("x-forwarded-") || name == "x-real-ip"))
+        name.starts_with("x-levada-")
+            || (!trusted && (name.starts_with("x-forwarded-") || name == "x-real-ip"))
     });
     if !trusted {
         headers.remove(FORWARDED);
@@ -98,7 +101,10 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
     fn seen(headers: &HeaderMap) -> Vec<String> {
@@ -133,6 +139,7 @@ mod tests {
             ("upgrade", "h2c"),
             ("proxy-connection", "keep-alive"),
             ("proxy-authorization", "x"),
+            ("expect", "100-continue"),
         ];
         assert_eq!(relayed(&sent, false), OURS);
         assert_eq!(relayed(&[("connection", "x-forwarded-for, host"), ("host", "a")], false), OURS);
@@ -153,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_is_believed_and_added_to_the_way() {
-        let sent = [("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "http"), ("x-levada-door", "guess")];
+        let sent =
+            [("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "http"), ("x-levada-door", "guess")];
         let mut expected = OURS.map(str::to_owned);
         expected[1] = "x-forwarded-for: 203.0.113.9, 192.0.2.7".to_owned();
         expected[3] = "x-forwarded-proto: http".to_owned();

@@ -110,7 +110,9 @@ pub async fn serve(socket: TcpStream, entrance: &Entrance, peer: IpAddr, phase: 
         }
         Some(config) => {
             let handshake = async {
-                timeout(HANDSHAKE, TlsAcceptor::from(config).accept(socket)).await.unwrap_or_else(|late| Err(late.into()))
+                timeout(HANDSHAKE, TlsAcceptor::from(config).accept(socket))
+                    .await
+                    .unwrap_or_else(|late| Err(late.into()))
             };
             let Ok(socket) = opened.in_time(handshake).await else { return };
             let two = socket.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -120,13 +122,18 @@ pub async fn serve(socket: TcpStream, entrance: &Entrance, peer: IpAddr, phase: 
 }
 
 impl Opened<'_> {
-    /// The step's result, unless the connection is too slow or cut.
+    /// The step's result, unless the client takes too long for it, or any time at all once the drain has begun.
     async fn in_time<T>(&mut self, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let (watch, phase) = (&mut self.watch, &mut self.phase);
+        let drained = async {
+            let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
+            sleep(FIRST_REQUEST).await;
+        };
         tokio::select! {
             biased;
             result = step => result,
-            () = self.watch.expired() => Err(io::ErrorKind::TimedOut.into()),
-            _ = self.phase.wait_for(|phase| *phase == Phase::Cut) => Err(io::ErrorKind::ConnectionAborted.into()),
+            () = watch.expired() => Err(io::ErrorKind::TimedOut.into()),
+            () = drained => Err(io::ErrorKind::ConnectionAborted.into()),
         }
     }
 
@@ -134,13 +141,16 @@ impl Opened<'_> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (door, line, protocols) = (Arc::clone(&self.door), Arc::clone(&self.line), &self.entrance.protocols);
+        let (door, line, protocols) =
+            (Arc::clone(&self.door), Arc::clone(&self.line), &self.entrance.protocols);
         let service = service_fn(move |request| door::serve(Arc::clone(&door), request));
         if two {
-            let connection = protocols.two.serve_connection(TokioIo::new(Guard::http2(socket, line)), service);
+            let connection =
+                protocols.two.serve_connection(TokioIo::new(Guard::http2(socket, line)), service);
             self.drive(connection).await;
         } else {
-            let connection = protocols.one.serve_connection(TokioIo::new(Guard::http1(socket, line)), service);
+            let connection =
+                protocols.one.serve_connection(TokioIo::new(Guard::http1(socket, line)), service);
             self.drive(connection).await;
         }
     }

@@ -79,7 +79,8 @@ enum Room {
 }
 
 fn room(path: &str, served: bool, admin: bool) -> Room {
-    let within = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let within =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     match (served, admin) {
         (true, false) => Room::Engine,
         (true, true) if HEALTH.contains(&path) => Room::Engine,
@@ -147,7 +148,13 @@ async fn respond(mut call: Call, turn: Turn) -> Response<Answer> {
 }
 
 /// A refusal, with the body left where it is.
-async fn refuse(door: &Door, parts: &Parts, body: Incoming, refusal: Refusal, turn: Turn) -> Response<Answer> {
+async fn refuse(
+    door: &Door,
+    parts: &Parts,
+    body: Incoming,
+    refusal: Refusal,
+    turn: Turn,
+) -> Response<Answer> {
     door.leave_unread(parts, &body);
     respond(door.house.gateway.refuse(&parts.headers, refusal), turn).await
 }

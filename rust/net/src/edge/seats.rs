@@ -103,7 +103,9 @@ mod tests {
     async fn one_address_has_so_many_and_loopback_all() {
         let seats = Seats::new(100, 2);
         let mut held = Vec::new();
-        for (address, fits) in [("192.0.2.1", true), ("::ffff:192.0.2.1", true), ("192.0.2.1", false), ("192.0.2.2", true)] {
+        for (address, fits) in
+            [("192.0.2.1", true), ("::ffff:192.0.2.1", true), ("192.0.2.1", false), ("192.0.2.2", true)]
+        {
             let seat = seats.take().await.unwrap().of(address.parse().unwrap());
             assert_eq!(seat.is_some(), fits, "{address}");
             held.extend(seat);

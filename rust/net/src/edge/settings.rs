@@ -74,7 +74,8 @@ pub struct Settings {
 impl Settings {
     /// Reads and checks the document; every problem at once.
     pub fn read(document: &[u8]) -> Result<Self, Vec<String>> {
-        let document: Document = serde_json::from_slice(document).map_err(|error| vec![format!("edge: {error}")])?;
+        let document: Document =
+            serde_json::from_slice(document).map_err(|error| vec![format!("edge: {error}")])?;
         let limits = document.limits;
         let mut problems = Vec::new();
         let mut seconds = |name: &str, value: f64| {
@@ -88,10 +89,13 @@ impl Settings {
             idle: seconds("keep_alive_seconds", limits.keep_alive_seconds),
             write: seconds("write_seconds", limits.write_seconds),
         };
-        let pace = Pace { total: seconds("body_seconds", limits.body_seconds), bytes_per_second: limits.body_rate };
-        for (name, value) in
-            [("header_bytes", limits.header_bytes), ("headers", limits.headers), ("connections", limits.connections)]
-        {
+        let pace =
+            Pace { total: seconds("body_seconds", limits.body_seconds), bytes_per_second: limits.body_rate };
+        for (name, value) in [
+            ("header_bytes", limits.header_bytes),
+            ("headers", limits.headers),
+            ("connections", limits.connections),
+        ] {
             if value == 0 {
                 problems.push(format!("edge.limits.{name}: must be at least 1"));
             }

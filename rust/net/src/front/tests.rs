@@ -19,7 +19,10 @@ fn parts(method: &str, target: &str, headers: &[(&str, &str)]) -> Parts {
 
 fn verdict(method: &str, target: &str, headers: &[(&str, &str)]) -> Option<Kind> {
     let parts = parts(method, target, headers);
-    check(&parts, Framing::Encoded, LIMITS).and_then(|()| check_inference(&parts)).err().map(|refusal| refusal.kind())
+    check(&parts, Framing::Encoded, LIMITS)
+        .and_then(|()| check_inference(&parts))
+        .err()
+        .map(|refusal| refusal.kind())
 }
 
 #[test]
@@ -37,7 +40,12 @@ const CASES: &[Case] = &[
     ("POST", CHAT, &[HOST_LINE, ("content-type", "application/json; charset=utf-8")], None),
     ("POST", CHAT, &[HOST_LINE, ("content-type", "Application/JSON")], None),
     ("POST", CHAT, &[HOST_LINE, ("content-type", "text/plain")], Some(Kind::ContentType)),
-    ("POST", CHAT, &[HOST_LINE, ("content-type", "application/json"), ("content-type", "text/plain")], Some(Kind::ContentType)),
+    (
+        "POST",
+        CHAT,
+        &[HOST_LINE, ("content-type", "application/json"), ("content-type", "text/plain")],
+        Some(Kind::ContentType),
+    ),
     ("POST", CHAT, &[HOST_LINE, ("content-type", "application/jsonl")], Some(Kind::ContentType)),
     ("POST", CHAT, &[HOST_LINE, ("content-encoding", "gzip")], Some(Kind::ContentEncoding)),
     ("POST", CHAT, &[HOST_LINE, ("content-encoding", "identity")], None),
@@ -54,10 +62,20 @@ const CASES: &[Case] = &[
     ("POST", CHAT, &[("host", "[::1]")], None),
     ("POST", CHAT, &[("host", "[zz]")], Some(Kind::BadHost)),
     ("POST", CHAT, &[("host", "::1")], Some(Kind::BadHost)),
-    ("POST", CHAT, &[HOST_LINE, ("authorization", "a"), ("authorization", "b")], Some(Kind::TwoAuthorizations)),
+    (
+        "POST",
+        CHAT,
+        &[HOST_LINE, ("authorization", "a"), ("authorization", "b")],
+        Some(Kind::TwoAuthorizations),
+    ),
     ("POST", CHAT, &[HOST_LINE, ("transfer-encoding", "chunked")], None),
     ("POST", CHAT, &[HOST_LINE, ("transfer-encoding", "gzip, chunked")], Some(Kind::BadFraming)),
-    ("POST", CHAT, &[HOST_LINE, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], Some(Kind::BadFraming)),
+    (
+        "POST",
+        CHAT,
+        &[HOST_LINE, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+        Some(Kind::BadFraming),
+    ),
     ("POST", CHAT, &[HOST_LINE, ("expect", "100-continue")], None),
     ("POST", CHAT, &[HOST_LINE, ("expect", "200-ok")], Some(Kind::Expectation)),
     ("GET", CHAT, &[HOST_LINE, ("upgrade", "websocket")], Some(Kind::BadHeader)),

@@ -97,7 +97,10 @@ mod tests {
         ("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", Framing::Plain),
         ("\r\n\r\nPOST / HTTP/1.1\r\nTRANSFER-encoding: chunked\r\n\r\n0\r\n\r\n", Framing::Encoded),
         ("POST / HTTP/1.1\nTransfer-Encoding: chunked\nContent-Length: 3\n\n", Framing::Both),
-        ("POST / HTTP/1.1\r\ncontent-length: 3\r\nhost: a\r\ntransfer-encoding:chunked\r\n\r\n", Framing::Both),
+        (
+            "POST / HTTP/1.1\r\ncontent-length: 3\r\nhost: a\r\ntransfer-encoding:chunked\r\n\r\n",
+            Framing::Both,
+        ),
         ("POST / HTTP/1.1\r\nX: transfer-encoding: chunked\r\nContent-Length: 3\r\n\r\n", Framing::Plain),
         ("POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::Plain),
         ("Host: a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::Unseen),

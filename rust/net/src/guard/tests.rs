@@ -85,7 +85,12 @@ async fn a_chunked_head_is_told_apart_from_an_ambiguous_one() {
     let (turn, framing) = Turn::begin(&line);
     assert_eq!(framing, Framing::Unseen, "a head that came before its turn");
     drop(turn);
-    pass(&mut client, &mut guard, b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    pass(
+        &mut client,
+        &mut guard,
+        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    )
+    .await;
     assert_eq!(Turn::begin(&line).1, Framing::Both);
 }
 

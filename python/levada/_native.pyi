@@ -1,0 +1,100 @@
+"""The engine's boundary: what crosses between Python and Rust, and nothing else does.
+
+Bytes, header pairs and numbers cross. A client's or a backend's fault is never an exception: it is a Call whose
+status, headers and one body piece are the refusal. Times are seconds, sizes bytes.
+"""
+
+from collections.abc import Awaitable
+from typing import final
+
+Headers = list[tuple[bytes, bytes]]
+"""Header lines in their order; names in lower case."""
+
+class ConfigError(ValueError):
+    """A document was refused; the one before stays in force."""
+
+    problems: list[str]
+    """Every problem, each with its path in the document."""
+
+@final
+class Caller:
+    """Who calls, as far as the headers say."""
+
+    @property
+    def key_id(self) -> str:
+        """The key's id; empty on a path that needs no key."""
+
+    @property
+    def body_limit(self) -> int:
+        """The largest body that may be sent, in bytes."""
+
+@final
+class Call:
+    """One client request, from its open to its record."""
+
+    def start(self) -> Awaitable[tuple[int, Headers]]:
+        """Status and headers, once the first byte from the backend is there, or of the refusal."""
+
+    def next(self) -> Awaitable[bytes | None]:
+        """All whole events that are ready (about 16 KiB at most), or None at the end.
+
+        Raises ConnectionAbortedError when the answer broke off where nothing can be said in band: the client's
+        connection must be cut.
+        """
+
+    def cancel(self) -> None:
+        """End the call now: the backend's connection is dropped. Idempotent."""
+
+@final
+class Gateway:
+    """The engine. One per worker, made in the process that serves: its threads do not survive a fork."""
+
+    def __new__(cls, snapshot: bytes, data_dir: str, threads: int = 0) -> Gateway:
+        """An engine with this snapshot and no keys; 0 threads means one per core.
+
+        Raises ConfigError with every problem of the snapshot; ValueError if data_dir is no directory.
+        """
+
+    def swap(self, snapshot: bytes) -> int:
+        """Put another snapshot in force for the calls to come; its version. Raises ConfigError."""
+
+    def keys(self, changes: bytes) -> int:
+        """Add, change and remove keys; how many there are afterwards. Raises ConfigError."""
+
+    def authenticate(self, method: str, path: str, headers: Headers) -> Caller | Call:
+        """Who calls, by the headers alone; `path` is raw, without the query. A refusal is a Call."""
+
+    def open(self, method: str, path: str, headers: Headers, body: bytes) -> Call:
+        """A call, decided but not sent: authenticated, parsed, admitted; or its refusal."""
+
+    def refuse(self, kind: str, headers: Headers) -> Call:
+        """A refusal for what the door has noticed: "body_too_large", "body_timeout" or "bad_framing"."""
+
+    def records(self, limit: int) -> bytes:
+        """The newest finished calls as JSON lines, oldest first."""
+
+    def report(self, backend: str, health: bytes) -> None:
+        """What a probe saw: a JSON object with a boolean `up`. Raises ConfigError if it is none."""
+
+    def metrics(self) -> bytes:
+        """All metrics as OpenMetrics text."""
+
+    def count(self, name: str, value: float) -> None:
+        """Set a figure of the control plane: config_version, config_reload_success or draining."""
+
+    def ready(self, ready: bool) -> None:
+        """Say whether /readyz answers yes."""
+
+    def fetch(
+        self, method: str, url: str, headers: Headers, timeout: float
+    ) -> Awaitable[tuple[int, bytes]]:
+        """Status and body (4 MiB at most) of a rare call, such as a probe. Raises OSError, TimeoutError."""
+
+    def listen(self, edge: bytes) -> Awaitable[None]:
+        """Done when the inherited listeners are accepting; they go on in the engine's threads. Raises ConfigError."""
+
+    def drain(self, grace: float) -> Awaitable[int]:
+        """Stop accepting, let calls end for `grace` seconds, cut the rest; how many were cut."""
+
+    def close(self) -> None:
+        """End the engine's threads."""
