@@ -171,6 +171,16 @@ class Levada:
         self.process.wait(5)
 
 
+def eventually(ready: Callable[[], object], timeout: float = 5.0) -> bool:
+    """Whether `ready` comes true in time. It is asked again and again, and may make calls."""
+    until = time.monotonic() + timeout
+    while not ready():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 Start = Callable[..., Levada]
 """What the `levada` fixtures give: start(*backend_urls, door=, config=, environment=, key=)."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import Engine
-from served import Start
+from served import Start, eventually
 from upstream import (
     DONE,
     ScriptedBackend,
@@ -151,7 +151,7 @@ def test_a_dead_backend_is_found_again_by_its_probe(levada: Start) -> None:
         time.sleep(0.5)
         assert running.chat(WHOLE).status in (502, 503)
     with ScriptedBackend(port=port) as second:
-        assert second.wait_for(lambda: running.chat(WHOLE).status == 200)
+        assert eventually(lambda: running.chat(WHOLE).status == 200)
 
 
 def test_a_new_model_of_a_backend_is_found(levada: Start, backend: ScriptedBackend) -> None:
@@ -159,41 +159,34 @@ def test_a_new_model_of_a_backend_is_found(levada: Start, backend: ScriptedBacke
     running = levada(config=config)
     assert running.chat({**WHOLE, "model": "new"}).status == 404
     backend.on_get = [send(json_answer(models_answer(["m", "new"])))]
-    assert backend.wait_for(lambda: running.chat({**WHOLE, "model": "new"}).status == 200, 10)
+    assert eventually(lambda: running.chat({**WHOLE, "model": "new"}).status == 200, 10)
 
 
 @pytest.mark.timeout(60)
 def test_kill_9_of_a_real_engine_in_mid_stream(levada: Start, tiny_model: Path) -> None:
-    """An error event and no [DONE]; the next call is served by the other engine."""
-    port = free_port()
-    first = Engine(tiny_model)
-    config = {
-        "backends": [
+    """Its stream ends in an error event and no [DONE]; the other engine's goes on, and answers."""
+    with Engine(tiny_model) as first, Engine(tiny_model) as second:
+        backends = [
             {"name": "one", "url": first.url, "models": ["tiny"]},
-            {"name": "two", "url": f"http://127.0.0.1:{port}", "models": ["tiny"]},
-        ],
-        "health": {"interval": 0.1},
-        "breaker": {"failures": 1, "open_seconds": 0.2},
-        **{"retry": {"ratio": 1, "per_second": 1000}},
-    }
-    try:
-        running = levada(config=config)
-        body = {"model": "tiny", "messages": MESSAGES, "max_tokens": 1900}
-        wire = running.begin("/v1/chat/completions", {**body, "stream": True})
-        answer = wire.read_head()
-        assert answer is not None and answer.status == 200
-        with Engine(tiny_model, port=port):
-            first.kill()
+            {"name": "two", "url": second.url, "models": ["tiny"]},
+        ]
+        running = levada(config={"backends": backends})
+        body = {"model": "tiny", "messages": MESSAGES, "max_tokens": 1900, "stream": True}
+        wires = [running.begin("/v1/chat/completions", body) for _ in range(2)]
+        answers = [wire.read_head() for wire in wires]  # one at each engine, by their loads
+        first.kill()
+        broken = []
+        for wire, answer in zip(wires, answers, strict=True):
+            assert answer is not None and answer.status == 200
             wire.read_body(answer)
             wire.close()
             assert answer.complete
             assert len(answer.events) >= 2
-            assert answer.events[-1].startswith(b'data: {"error":{')
-            assert DONE not in answer.body
-            following = running.chat({**body, "max_tokens": 4})
-            assert following.status == 200, following.body
-    finally:
-        first.stop()
+            broken.append(answer.events[-1].startswith(b'data: {"error":{'))
+            assert (DONE in answer.body) is not broken[-1]
+        assert sorted(broken) == [False, True]
+        following = running.chat({**body, "max_tokens": 4, "stream": False})
+        assert following.status == 200, following.body
 
 
 def test_a_slow_engine_is_given_up_at_its_deadlines(

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from rawhttp import Wire, call
-from served import Levada, Start
+from served import Levada, Start, eventually
 from upstream import (
     DONE,
     ScriptedBackend,
@@ -173,7 +173,7 @@ def test_reload_changes_the_models_and_a_bad_file_changes_nothing(
     file.write_text(
         json.dumps(written | {"models": [{"name": "m"}, {"name": "n", "upstream": "m"}]})
     )
-    assert backend.wait_for(lambda: running.chat({**WHOLE, "model": "n"}).status == 200, 10)
+    assert eventually(lambda: running.chat({**WHOLE, "model": "n"}).status == 200, 10)
     file.write_text(json.dumps(written | {"models": [{"nmae": "m"}]}))
     time.sleep(2)
     assert running.chat({**WHOLE, "model": "n"}).status == 200
@@ -190,7 +190,7 @@ def test_a_call_keeps_the_models_it_began_with(levada: Start, backend: ScriptedB
     file = running.data.parent / "levada.yaml"
     written = json.loads(file.read_text())
     file.write_text(json.dumps(written | {"models": [{"name": "other", "upstream": "m"}]}))
-    assert backend.wait_for(lambda: running.chat(WHOLE).status == 404, 10)
+    assert eventually(lambda: running.chat(WHOLE).status == 404, 10)
     end.set()
     wire.read_until(b"0\r\n\r\n")
     assert DONE in b"".join(piece for _, piece in wire.reads)
@@ -200,7 +200,7 @@ def test_keys_take_effect_within_a_second(levada: Start, backend: ScriptedBacken
     running = levada(backend.url)
     number, text = running.create_key()
     auth = {"authorization": f"Bearer {text}"}
-    assert backend.wait_for(lambda: running.chat(WHOLE, headers=auth).status == 200, 1.0)
+    assert eventually(lambda: running.chat(WHOLE, headers=auth).status == 200, 1.0)
     running.command("key", "revoke", number)
-    assert backend.wait_for(lambda: running.chat(WHOLE, headers=auth).status == 401, 1.0)
+    assert eventually(lambda: running.chat(WHOLE, headers=auth).status == 401, 1.0)
     assert running.chat(WHOLE).status == 200

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rawhttp import Wire, request
-from served import Levada, Start
+from served import Levada, Start, eventually
 from upstream import (
     DONE,
     ScriptedBackend,
@@ -191,4 +191,4 @@ def test_more_connections_than_allowed_do_no_harm(levada: Start, backend: Script
             break
     for wire in wires:
         wire.close()
-    assert backend.wait_for(lambda: running.chat(WHOLE).status == 200)
+    assert eventually(lambda: running.chat(WHOLE).status == 200)

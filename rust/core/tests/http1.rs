@@ -1,6 +1,5 @@
 //! Heads and bodies of backends: tables of what is accepted and refused, any split equal to the whole, recorded bytes.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-
 #![allow(clippy::disallowed_methods, reason = "the recorded answers are files")]
 mod reading;
 
