@@ -72,7 +72,8 @@ async fn exchange(load: &Arc<Load>, connect: Duration, head: &[u8], body: &[u8])
             Ok((head, sent)) => return Ok(Answer { conn, head, sent }),
         }
     }
-    let mut conn = match timeout(connect, load.dialer.dial()).await {
+    // Boxed: dialling is rare, and every call would carry its room otherwise.
+    let mut conn = match timeout(connect, Box::pin(load.dialer.dial())).await {
         Ok(conn) => conn?,
         Err(_) => return Err(Fault::Connect(std::io::ErrorKind::TimedOut.into())),
     };

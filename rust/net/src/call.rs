@@ -368,7 +368,7 @@ impl Call {
                 event_bytes: snapshot.event_bytes,
             };
             let (_, source) = Source::new(answer, in_flight, watch);
-            return first_turn(Events::new(source, Relay::new(options)), deadlines.first_byte).await;
+            return first_turn(Box::new(Events::new(source, Relay::new(options))), deadlines.first_byte).await;
         }
         if !answer.head.is_json() {
             return Err(Failure::of(Kind::UpstreamError));
@@ -446,7 +446,7 @@ fn join(mut head: Vec<u8>, body: &[u8]) -> Vec<u8> {
 }
 
 /// The first events of a stream: until they are there, the status is not given and another backend may be tried.
-async fn first_turn(mut events: Events, first_byte: Duration) -> Result<Brought, Failure> {
+async fn first_turn(mut events: Box<Events>, first_byte: Duration) -> Result<Brought, Failure> {
     let first = std::future::poll_fn(|cx| events.poll_turn(cx));
     match tokio::time::timeout(first_byte, first).await {
         Err(_) => Err(Failure::of(Kind::UpstreamTimeout)),
@@ -454,7 +454,7 @@ async fn first_turn(mut events: Events, first_byte: Duration) -> Result<Brought,
             let again = refusal.status() >= 500 || refusal.kind() == Kind::RateLimited;
             Err(Failure { refusal, again, seen: if again { Seen::Failure } else { Seen::Success } })
         }
-        Ok(turn) => Ok(Brought::Events(Box::new(events), turn)),
+        Ok(turn) => Ok(Brought::Events(events, turn)),
     }
 }
 

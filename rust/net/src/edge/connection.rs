@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -108,7 +108,7 @@ pub async fn serve(socket: TcpStream, entrance: &Entrance, peer: IpAddr, phase: 
             let Ok(two) = opened.in_time(speaks_http2(&socket)).await else { return };
             opened.speak(socket, two).await;
         }
-        Some(config) => {
+        Some(config) => Box::pin(async move {
             let handshake = async {
                 timeout(HANDSHAKE, TlsAcceptor::from(config).accept(socket))
                     .await
@@ -117,7 +117,8 @@ pub async fn serve(socket: TcpStream, entrance: &Entrance, peer: IpAddr, phase: 
             let Ok(socket) = opened.in_time(handshake).await else { return };
             let two = socket.get_ref().1.alpn_protocol() == Some(b"h2");
             opened.speak(socket, two).await;
-        }
+        })
+        .await,
     }
 }
 
@@ -137,6 +138,8 @@ impl Opened<'_> {
         }
     }
 
+    /// Serves what the protocol's library makes of the socket. Boxed: both protocols and TLS would make room for
+    /// each other in the state of every connection.
     async fn speak<S>(self, socket: S, two: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -147,16 +150,15 @@ impl Opened<'_> {
         if two {
             let connection =
                 protocols.two.serve_connection(TokioIo::new(Guard::http2(socket, line)), service);
-            self.drive(connection).await;
+            self.drive(Box::pin(connection)).await;
         } else {
             let connection =
                 protocols.one.serve_connection(TokioIo::new(Guard::http1(socket, line)), service);
-            self.drive(connection).await;
+            self.drive(Box::pin(connection)).await;
         }
     }
 
-    async fn drive(mut self, connection: impl GracefulConnection) {
-        let mut connection = pin!(connection);
+    async fn drive<C: GracefulConnection>(mut self, mut connection: Pin<Box<C>>) {
         loop {
             let phase = *self.phase.borrow_and_update();
             match phase {

@@ -101,7 +101,8 @@ pub async fn serve(door: Arc<Door>, request: Request<Incoming>) -> Result<Respon
     let path = parts.uri.path();
     Ok(match room(path, Gateway::serves(path), door.visitor.admin) {
         Room::Engine => engine(&door, parts, body, turn).await,
-        Room::App => relay(&door, parts, body, turn).await,
+        // Boxed: the rare way must not make room in the state of every request.
+        Room::App => Box::pin(relay(&door, parts, body, turn)).await,
         Room::Metrics if parts.method == Method::GET => metrics(&door, turn),
         Room::Metrics | Room::Nowhere => {
             let message = format!("Invalid URL ({} {path})", parts.method);
