@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import served
 from engine import Engine, write_tiny_model
 from upstream import ScriptedBackend

@@ -216,9 +216,10 @@ class Departure:
         loop = asyncio.get_running_loop()
 
         def leave() -> None:
-            self.begin()
-            # The server listens to this one too, and goes on with its own part of the stop.
-            os.kill(os.getpid(), signal.SIGINT)
+            if self._drain is None:
+                self.begin()
+                # The server listens to this one too, and goes on with its own part of the stop.
+                os.kill(os.getpid(), signal.SIGINT)
 
         def alone() -> None:
             loop.remove_reader(orphaned)

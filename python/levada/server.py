@@ -19,10 +19,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -103,6 +103,8 @@ class Supervisor(MPServer):
         os.close(self._parent_end)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)  # the parent's handlers mean nothing here
+        # Ctrl-C is the parent's alone: granian's worker loses its streams at a second signal.
+        os.setpgid(0, 0)
         return make(lambda: _write_pid(self._say_ready_end), self._orphan_end)
 
     def _is_ready(self, worker: Worker) -> bool:
@@ -194,10 +196,32 @@ def _write_pid(descriptor: int) -> None:
 
 
 def in_child(work: Callable[..., Made], *given: Any) -> Made:
-    """The result of work done in a short-lived process, whose imports cost this one nothing."""
+    """The result of work done in a short-lived process, whose imports cost this one nothing.
+
+    Of errors it knows OSError and ValueError; the process ends by itself, whatever becomes of us.
+    """
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        return pool.submit(work, *given).result()
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_told, args=(theirs, work, given))
+    child.start()
+    theirs.close()
+    try:
+        result: Made | OSError | ValueError = ours.recv()
+    except EOFError:
+        raise OSError("the store could not be prepared") from None
+    finally:
+        ours.close()
+        child.join()
+    if isinstance(result, OSError | ValueError):
+        raise result
+    return result
+
+
+def _told(pipe: Connection, work: Callable[..., object], given: tuple[Any, ...]) -> None:
+    try:
+        pipe.send(work(*given))
+    except (OSError, ValueError) as error:
+        pipe.send(error)
 
 
 def prepare(data: Path, given: str | None) -> str | None:

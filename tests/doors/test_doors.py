@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import pytest
 from door_cases import CASES, FAULTS, Case
-
 from rawhttp import Answer, Wire, request
 from served import DOORS, Levada, Start
 from upstream import ScriptedBackend, free_port

@@ -2,9 +2,10 @@
 
 import time
 
+from rawhttp import call
+
 from engine import Engine
 from engine.tiny_model import tiny_model
-from rawhttp import call
 
 MESSAGES = '"messages":[{"role":"user","content":"Olá 🌊"}]'
 

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from engine import Engine
 from served import Start, eventually
 from upstream import (
@@ -150,7 +149,7 @@ def test_a_dead_backend_is_found_again_by_its_probe(levada: Start) -> None:
         first.stop()
         time.sleep(0.5)
         assert running.chat(WHOLE).status in (502, 503)
-    with ScriptedBackend(port=port) as second:
+    with ScriptedBackend(port=port):
         assert eventually(lambda: running.chat(WHOLE).status == 200)
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-
 from rawhttp import Answer, Wire, call, request
 from served import Levada, Start
 from upstream import ScriptedBackend, chunked

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from rawhttp import Wire
 from served import DOORS, Levada, Start
 from upstream import (

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from certificate import write_certificate
 from rawhttp import Wire, call, request
 from served import DOORS, Levada, Start

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from rawhttp import request
 from served import Levada, Start
 from upstream import ScriptedBackend

@@ -7,7 +7,6 @@ import threading
 import time
 
 import pytest
-
 from rawhttp import Wire, call
 from served import Levada, Start, eventually
 from upstream import (
@@ -86,6 +85,7 @@ def test_sigterm_lets_calls_end(levada: Start, backend: ScriptedBackend, door: s
     end.set()
     wire.read_until(b"0\r\n\r\n")
     assert DONE in b"".join(piece for _, piece in wire.reads)
+    wire.close()
     assert running.process.wait(10) == 0
     assert len(backend.calls) == 1
 
@@ -102,6 +102,7 @@ def test_sigterm_cuts_calls_at_the_end_of_the_grace(
     began = time.monotonic()
     running.terminate()
     rest = wire.read_until(b"never")
+    wire.close()
     assert DONE not in rest
     assert running.process.wait(15) == 0
     assert 0.8 < time.monotonic() - began < 8
@@ -155,6 +156,7 @@ def test_sighup_brings_a_new_worker_before_the_old_one_goes(
     assert max(gaps) < 1.0
     end.set()
     wire.read_until(b"0\r\n\r\n")
+    wire.close()
     assert DONE in b"".join(piece for _, piece in wire.reads)
     assert running.chat(WHOLE).status == 200
     until = time.monotonic() + 15
@@ -193,6 +195,7 @@ def test_a_call_keeps_the_models_it_began_with(levada: Start, backend: ScriptedB
     assert eventually(lambda: running.chat(WHOLE).status == 404, 10)
     end.set()
     wire.read_until(b"0\r\n\r\n")
+    wire.close()
     assert DONE in b"".join(piece for _, piece in wire.reads)
 
 

@@ -5,11 +5,11 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from rawhttp import Wire, request
 from served import Levada, Start, eventually
 from upstream import (
@@ -23,7 +23,7 @@ from upstream import (
     stream_head,
 )
 
-COUNT, READERS = 500, 500
+COUNT, READERS = 500, 200
 HEAD, BODY, KEEP, WRITE = 1.0, 1.5, 1.0, 1.0
 WHOLE = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 STREAM = {**WHOLE, "stream": True}
@@ -158,26 +158,35 @@ def memory(pid: int) -> int:
     return own + sum(memory(int(child)) for child in children)
 
 
+@pytest.fixture
+def readers() -> Iterator[ExitStack]:
+    """What is entered here is closed at the end, whatever happens."""
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.mark.timeout(120)
-def test_readers_that_stop_reading(levada: Start, backend: ScriptedBackend) -> None:
+def test_readers_that_stop_reading(
+    levada: Start, backend: ScriptedBackend, readers: ExitStack
+) -> None:
     """Each costs little, its backend is paused, others are served; all end at the deadline."""
-    running = levada(backend.url, config={"limits": {"write_seconds": 8}})
+    running = levada(backend.url, config={"limits": {"write_seconds": 12}})
     assert running.chat(WHOLE).status == 200
-    event = chunked(chat_chunk("x" * 4000), end=False)
+    event = chunked(chat_chunk("x" * 16000), end=False)
     before = memory(running.pid)
     backend.always(send(stream_head()), send_forever(event))
-    wires = [running.begin("/v1/chat/completions", STREAM) for _ in range(READERS)]
+    for _ in range(READERS):
+        readers.enter_context(running.begin("/v1/chat/completions", STREAM))
     assert backend.wait_for(lambda: len(backend.calls) > READERS, 20)
     peers = [call.peer for call in backend.calls[1:]]
-    assert backend.wait_for(lambda: not any(peer.writable.is_set() for peer in peers), 20)
-    assert (memory(running.pid) - before) / READERS < 320 * 1024
+    assert backend.wait_for(lambda: not any(peer.writable.is_set() for peer in peers), 10)
+    each = (memory(running.pid) - before) / READERS
+    assert each < 320 * 1024
     backend.forget()
     began = time.monotonic()
     assert running.chat(WHOLE).status == 200
     assert time.monotonic() - began < 0.5
     assert backend.wait_for(lambda: all(peer.ended for peer in peers), 25)
-    for wire in wires:
-        wire.close()
 
 
 @pytest.mark.timeout(60)

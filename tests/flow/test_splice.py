@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 
 import pytest
-
 from rawhttp import call
 from served import Levada, Start
 from upstream import ScriptedBackend

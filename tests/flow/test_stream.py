@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from rawhttp import Answer
 from served import Levada, Start
 from upstream import (

@@ -4,9 +4,8 @@ engine.
 
 from collections.abc import Iterator
 
-import pytest
-
 import openai
+import pytest
 from engine import Engine
 from served import DOORS, Levada, Start
 from upstream import ScriptedBackend

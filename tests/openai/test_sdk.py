@@ -7,10 +7,9 @@ import json
 import time
 from typing import Any
 
+import openai
 import pytest
 from pydantic import BaseModel
-
-import openai
 from upstream import (
     DONE,
     ScriptedBackend,
@@ -80,9 +79,8 @@ def test_chat_stream_with_usage(client: openai.OpenAI, model: str) -> None:
     assert chunks[-1].choices == []
 
 
-@BOTH
-def test_stream_helper(client: openai.OpenAI, model: str) -> None:
-    with client.chat.completions.stream(model=model, messages=MESSAGES, max_tokens=12) as stream:
+def test_stream_helper(client: openai.OpenAI) -> None:
+    with client.chat.completions.stream(model="m", messages=MESSAGES) as stream:
         kinds = [one.type for one in stream]
         final = stream.get_final_completion()
     assert "content.delta" in kinds

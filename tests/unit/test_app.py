@@ -279,6 +279,8 @@ async def test_calls_begin_to_end_at_the_signal(
                 while not signals.sent:
                     await asyncio.sleep(0.01)
             await asyncio.sleep(0)
+            kill(os.getpid(), signal.SIGTERM)  # a second one changes nothing
+            await asyncio.sleep(0.05)
             assert gateway.seen[-1][0] == "drain"
             assert 599 < gateway.seen[-1][1] <= 600
     finally:

@@ -89,6 +89,19 @@ def test_the_printed_address_is_one_that_works_here(name: Any, url: str) -> None
 
 def test_what_is_done_in_a_child_is_not_done_here() -> None:
     assert server.in_child(os.getpid) != os.getpid()
+    with pytest.raises(ValueError, match="invalid literal"):
+        server.in_child(int, "x")
+    with pytest.raises(OSError, match="could not be prepared"):
+        server.in_child(os._exit, 0)
+
+
+def test_the_child_tells_what_it_has_made_or_why_not() -> None:
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    with ours, theirs:
+        server._told(theirs, int, ("7",))
+        assert ours.recv() == 7
+        server._told(theirs, int, ("x",))
+        assert isinstance(ours.recv(), ValueError)
 
 
 def test_the_first_key_is_made_once_and_a_given_one_is_taken(tmp_path: Path) -> None:
@@ -348,6 +361,13 @@ def test_at_a_hangup_the_old_worker_stays_if_the_next_one_fails(
     assert "the old one goes on" in capsys.readouterr().out
 
 
+def test_the_terminal_does_not_reach_the_worker(tmp_path: Path) -> None:
+    service = Service(tmp_path, local=True)
+    groups: list[int] = []
+    assert service.run(lambda: groups.append(os.getpgid(service.pid()))) == 0
+    assert groups != [os.getpgid(0)]
+
+
 def test_at_the_end_calls_in_progress_are_answered(tmp_path: Path) -> None:
     service = Service(tmp_path, local=False)
     slow: list[int] = []
@@ -455,9 +475,11 @@ def test_a_worker_that_dies_when_just_taken_over_is_replaced(supervisor: Supervi
 
 
 def test_the_worker_says_when_it_is_ready_and_does_not_hold_its_parents_end(
-    supervisor: Supervisor,
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
+    groups: list[Any] = []
+    monkeypatch.setattr(os, "setpgid", lambda *group: groups.append(group))
 
     def make(ready: Callable[[], None], orphaned: int) -> App:
         given.extend((ready, orphaned))
@@ -468,6 +490,8 @@ def test_the_worker_says_when_it_is_ready_and_does_not_hold_its_parents_end(
     given[0]()
     assert supervisor._is_ready(Worker())
     assert os.read(given[1], 1) == b""
+    assert groups == [(0, 0)]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_the_parent_imports_neither_store_nor_app() -> None:

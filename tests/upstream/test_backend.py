@@ -4,8 +4,9 @@ import json
 import time
 
 import pytest
-
 from rawhttp import Wire, call, request
+from vectors import transcripts
+
 from upstream import (
     ScriptedBackend,
     bytewise,
@@ -24,7 +25,6 @@ from upstream import (
     stream_head,
 )
 from upstream.transcripts import replay
-from vectors import transcripts
 
 CHAT = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 STREAM = CHAT[:-1] + b',"stream":true,"stream_options":{"include_usage":true}}'

@@ -1,7 +1,8 @@
 """Replaying recorded answers: a script that sends a transcript's bytes, whole or in pieces."""
 
-from upstream.steps import Step, bytewise, close, send
 from vectors import Transcript
+
+from upstream.steps import Step, bytewise, close, send
 
 
 def replay(transcript: Transcript, piece: int = 0) -> list[Step]:

@@ -77,6 +77,10 @@ impl Source {
                 Err(lost) => return Poll::Ready(Err(lost)),
                 Ok(Step::Data(piece)) => {
                     self.watch.progress();
+                    // A door that knows the length does not ask again after the last piece.
+                    if self.body.ended() {
+                        self.release();
+                    }
                     return Poll::Ready(Ok(Some(piece)));
                 }
                 Ok(Step::End) => {
