@@ -1,7 +1,7 @@
 """The engine's boundary: what crosses between Python and Rust, and nothing else does.
 
-Bytes, header pairs and numbers cross. A client's or a backend's fault is never an exception: it is a Call whose
-status, headers and one body piece are the refusal. Times are seconds, sizes bytes.
+Bytes, header pairs and numbers cross. A client's or a backend's fault is never an exception: it is
+a Call whose status, headers and one body piece are the refusal. Times are seconds, sizes bytes.
 """
 
 from collections.abc import Awaitable
@@ -38,8 +38,8 @@ class Call:
     def next(self) -> Awaitable[bytes | None]:
         """All whole events that are ready (about 16 KiB at most), or None at the end.
 
-        Raises ConnectionAbortedError when the answer broke off where nothing can be said in band: the client's
-        connection must be cut.
+        Raises ConnectionAbortedError when the answer broke off where nothing can be said in band:
+        the client's connection must be cut.
         """
 
     def cancel(self) -> None:
@@ -47,12 +47,12 @@ class Call:
 
 @final
 class Gateway:
-    """The engine. One per worker, made in the process that serves: its threads do not survive a fork."""
+    """The engine. One per worker, made in the process that serves: threads survive no fork."""
 
     def __new__(cls, snapshot: bytes, data_dir: str, threads: int = 0) -> Gateway:
         """An engine with this snapshot and no keys; 0 threads means one per core.
 
-        Raises ConfigError with every problem of the snapshot; ValueError if data_dir is no directory.
+        Raises ConfigError with every problem of the snapshot; ValueError without the directory.
         """
 
     def swap(self, snapshot: bytes) -> int:
@@ -62,13 +62,13 @@ class Gateway:
         """Add, change and remove keys; how many there are afterwards. Raises ConfigError."""
 
     def authenticate(self, method: str, path: str, headers: Headers) -> Caller | Call:
-        """Who calls, by the headers alone; `path` is raw, without the query. A refusal is a Call."""
+        """Who calls, by the headers alone; `path` is raw, without query. A refusal is a Call."""
 
     def open(self, method: str, path: str, headers: Headers, body: bytes) -> Call:
         """A call, decided but not sent: authenticated, parsed, admitted; or its refusal."""
 
     def refuse(self, kind: str, headers: Headers) -> Call:
-        """A refusal for what the door has noticed: "body_too_large", "body_timeout" or "bad_framing"."""
+        """What the door has noticed: "body_too_large", "body_timeout" or "bad_framing"."""
 
     def records(self, limit: int) -> bytes:
         """The newest finished calls as JSON lines, oldest first."""
@@ -88,10 +88,10 @@ class Gateway:
     def fetch(
         self, method: str, url: str, headers: Headers, timeout: float
     ) -> Awaitable[tuple[int, bytes]]:
-        """Status and body (4 MiB at most) of a rare call, such as a probe. Raises OSError, TimeoutError."""
+        """Status and body (4 MiB at most) of a probe. Raises OSError, TimeoutError."""
 
     def listen(self, edge: bytes) -> Awaitable[None]:
-        """Done when the inherited listeners are accepting; they go on in the engine's threads. Raises ConfigError."""
+        """Done when the inherited listeners are accepting. Raises ConfigError."""
 
     def drain(self, grace: float) -> Awaitable[int]:
         """Stop accepting, let calls end for `grace` seconds, cut the rest; how many were cut."""

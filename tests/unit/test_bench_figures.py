@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+
 from loadtests import report
 from loadtests.bench import bench
 from loadtests.bench.figures import figures, judge

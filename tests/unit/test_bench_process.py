@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from loadtests.bench import measure, targets
 from loadtests.bench.process import Process, StartError, cores
 from loadtests.bench.targets import Place, configured

@@ -107,6 +107,6 @@ def test_problem_text() -> None:
 
 def test_problems_survive_the_way_between_processes() -> None:
     problems = ConfigProblems([Problem("f", 1, "a", "b"), Problem("f", 2, "c", "d")])
-    copy = pickle.loads(pickle.dumps(problems))  # noqa: S301
+    copy = pickle.loads(pickle.dumps(problems))
     assert copy.problems == problems.problems
     assert str(copy) == "f:1: a: b\nf:2: c: d"

@@ -58,3 +58,6 @@ pub const RETRY_AFTER_SECONDS: u32 = 120;
 
 /// An answer up to this size is held to put the public model name in, wherever in it the name stands.
 pub const RENAMED_BYTES: usize = 8 * 1024 * 1024;
+
+/// The kernel's receive buffer of a backend's socket: with it a stream whose client has stopped reading stays small.
+pub const UPSTREAM_RECEIVE_BYTES: u32 = 64 * 1024;

@@ -329,7 +329,10 @@ impl Refusal {
         let challenge = (self.0.status == 401).then_some(("www-authenticate", Cow::Borrowed("Bearer")));
         let retry = self.0.retry_after.map(|seconds| ("retry-after", Cow::Owned(seconds.to_string())));
         let allow = self.0.allow.map(|methods| ("allow", Cow::Borrowed(methods)));
-        challenge.into_iter().chain(retry).chain(allow)
+        // The rest of such a request is not read, so the connection cannot carry another.
+        let unread = matches!(self.0.kind, Kind::BodyTooLarge | Kind::RequestTimeout | Kind::BadFraming);
+        let close = unread.then_some(("connection", Cow::Borrowed("close")));
+        challenge.into_iter().chain(retry).chain(allow).chain(close)
     }
 
     /// The JSON body: `{"error":{"message","type","param","code"}}`, all four keys present.

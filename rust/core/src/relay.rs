@@ -58,6 +58,7 @@ enum Act {
 pub struct Relay {
     reframer: Reframer,
     options: Options,
+    begun: bool,
     finished: bool,
     /// The tokens so far.
     pub meter: Meter,
@@ -70,6 +71,7 @@ impl Relay {
         Self {
             reframer: Reframer::new(options.event_bytes),
             options,
+            begun: false,
             finished: false,
             meter: Meter::default(),
         }
@@ -159,7 +161,12 @@ impl Relay {
     /// Judges an event by its data.
     fn data(&mut self, event: &[u8], data: &[u8], named_error: bool) -> Act {
         if data == b"[DONE]" {
-            return Act::Stop(Then::Done);
+            // An engine that was interrupted says so too; a model that has finished gave its reason before.
+            return Act::Stop(if self.finished || !self.begun {
+                Then::Done
+            } else {
+                Then::Broken(Refusal::of(Kind::UpstreamBroken))
+            });
         }
         let Ok(chunk) = chunk::read(data) else {
             return Act::Stop(Then::Broken(Refusal::of(Kind::UpstreamError)));
@@ -167,6 +174,7 @@ impl Relay {
         if chunk.error || named_error {
             return Act::Stop(Then::Broken(upstream::in_stream(data)));
         }
+        self.begun |= chunk.choices;
         self.finished |= chunk.finish;
         if chunk.content {
             self.meter.event();
@@ -270,13 +278,19 @@ mod tests {
     #[test]
     fn the_public_name_is_put_in() {
         let (out, ..) = run(
-            &[TEXT, "event: x\ndata: {\"model\":\ndata: \"m\"}\n\n", END].concat(),
+            &[TEXT, "event: x\ndata: {\"model\":\ndata: \"m\"}\n\n", STOP, END].concat(),
             9,
             options(false, Some("\"pub\"")),
         );
         assert_eq!(
             out,
-            [&TEXT.replace("\"m\"", "\"pub\""), "event: x\ndata: {\"model\": \"pub\"}\n\n", END].concat()
+            [
+                &TEXT.replace("\"m\"", "\"pub\""),
+                "event: x\ndata: {\"model\": \"pub\"}\n\n",
+                &STOP.replace("\"m\"", "\"pub\""),
+                END
+            ]
+            .concat()
         );
     }
 
@@ -287,6 +301,10 @@ mod tests {
             (out, then)
         };
         assert_eq!(ends(&[TEXT, STOP].concat()), ([TEXT, STOP, END].concat(), Then::Done));
+        assert_eq!(
+            ends(&[TEXT, END].concat()),
+            (TEXT.into(), Then::Broken(Refusal::of(Kind::UpstreamBroken)))
+        );
         assert_eq!(ends(TEXT), (TEXT.into(), Then::Broken(Refusal::of(Kind::UpstreamBroken))));
         assert_eq!(ends(""), (String::new(), Then::Broken(Refusal::of(Kind::UpstreamBroken))));
         assert_eq!(

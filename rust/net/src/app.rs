@@ -28,8 +28,9 @@ use tokio::time::{Instant, timeout};
 
 use self::cidr::Cidr;
 use self::forward::Visitor;
+use crate::gateway::too_large;
 use crate::guard::alarm::Alarm;
-use crate::upload::{Clock, Pace, too_large};
+use crate::upload::{Clock, Pace};
 
 /// The largest body relayed: what OpenAI takes as one file. The app has smaller limits of its own.
 const BODY_BYTES: u64 = 512 * 1024 * 1024;
@@ -74,7 +75,7 @@ impl App {
     ) -> Result<Response<Downward>, Refusal> {
         let promised = body.size_hint().lower();
         if promised > BODY_BYTES {
-            return Err(too_large(usize::try_from(BODY_BYTES).unwrap_or(usize::MAX), promised));
+            return Err(too_large(usize::try_from(BODY_BYTES).unwrap_or(usize::MAX), Some(promised)));
         }
         let request = self.request(parts, body, visitor)?;
         let answer = match timeout(ANSWER_PATIENCE, self.client.request(request)).await {

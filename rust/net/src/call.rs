@@ -3,27 +3,21 @@
 //! Law: a refused call is still a call; each door has one path and no error branch. Nothing is retried once the
 //! client has had a byte. Dropping a call drops its backend's connection and settles it.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use levada_core::breaker::Seen;
-use levada_core::http1::Framing;
 use levada_core::record::End;
 use levada_core::refusal::{Kind, Refusal};
-use levada_core::relay::{Options, Relay};
 use levada_core::request::{Endpoint, Request};
-use levada_core::{bounds, chunk, route, splice, upstream};
+use levada_core::{bounds, route};
 use tokio::time::Instant;
 
-use crate::attempt::{self, Answer, Failure};
-use crate::deadline::Watch;
-use crate::gateway::Current;
-use crate::load::InFlight;
-use crate::pump::{Events, Lost, Plain, Source, Turn};
+use crate::bring::{Brought, bring};
+use crate::current::Current;
+use crate::pump::{Events, Lost, Plain, Turn};
 use crate::tally::Tally;
 
 /// The head of the client's answer.
@@ -88,14 +82,8 @@ struct Own {
     refusal: Option<Refusal>,
 }
 
-/// What an attempt brought that can go to the client.
-enum Brought {
-    Whole(Bytes, HeaderValue),
-    Events(Box<Events>, Turn),
-    Plain(Box<Plain>, HeaderValue),
-}
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The content type of every answer of our own.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
 impl Call {
@@ -308,7 +296,7 @@ impl Call {
             self.tally.backend = current.snapshot.backends.get(member.backend).map(|b| Arc::clone(&b.name));
             self.tally.attempts += 1;
             let in_flight = live.begin(rules);
-            match self.attempt(plan, pick, in_flight, end).await {
+            match bring(&mut self.tally, plan, pick, in_flight, end).await {
                 Ok(brought) => {
                     live.metrics.answered.inc();
                     live.seen(Seen::Success, rules);
@@ -325,172 +313,5 @@ impl Call {
             }
         }
         Err(refusal)
-    }
-
-    /// One attempt, up to the first byte that can go to the client.
-    async fn attempt(
-        &mut self,
-        plan: &Plan,
-        pick: usize,
-        in_flight: InFlight,
-        end: Instant,
-    ) -> Result<Brought, Failure> {
-        let snapshot = &plan.current.snapshot;
-        let (Some(model), deadlines) = (snapshot.models.get(plan.model), &snapshot.deadlines) else {
-            return Err(Failure::of(Kind::Internal));
-        };
-        let Some(member) = model.pool.get(pick) else { return Err(Failure::of(Kind::Internal)) };
-        let renamed = member.renamed.then_some(&*member.upstream_json);
-        let body = splice::apply(
-            plan.body.clone(),
-            plan.request.edits(renamed, plan.endpoint != Endpoint::Embeddings),
-        );
-        let Some(head) = self.request_head(plan, member.backend, body.len()) else {
-            return Err(Failure::of(Kind::Internal));
-        };
-        let (head, rest) = if body.len() <= bounds::READ_BYTES {
-            (join(head, &body), Bytes::new()) // one write for what is small
-        } else {
-            (head, body)
-        };
-        let mut watch = Watch::new(deadlines.idle, end);
-        let answer = attempt::send(&in_flight, deadlines, &head, &rest).await?;
-        watch.progress();
-        if !(200..300).contains(&answer.head.status) || answer.head.encoded || answer.head.status == 204 {
-            return Err(refused_by(answer, in_flight, watch).await);
-        }
-        let rename =
-            renamed.map(|_| serde_json::to_string(&*model.name).unwrap_or_default().into_boxed_str());
-        if answer.head.is_event_stream() {
-            let options = Options {
-                include_usage: plan.request.include_usage,
-                rename,
-                event_bytes: snapshot.event_bytes,
-            };
-            let (_, source) = Source::new(answer, in_flight, watch);
-            return first_turn(Box::new(Events::new(source, Relay::new(options))), deadlines.first_byte).await;
-        }
-        if !answer.head.is_json() {
-            return Err(Failure::of(Kind::UpstreamError));
-        }
-        self.plain(answer, in_flight, watch, rename).await
-    }
-
-    /// An answer in one JSON body: read whole when it is short (or must be renamed), passed through when it is long.
-    async fn plain(
-        &mut self,
-        answer: Answer,
-        in_flight: InFlight,
-        watch: Watch,
-        rename: Option<Box<str>>,
-    ) -> Result<Brought, Failure> {
-        let length = match answer.head.framing {
-            Framing::Length(length) => Some(length),
-            Framing::Chunked | Framing::Close => None,
-        };
-        let kind = answer
-            .head
-            .content_type
-            .as_deref()
-            .and_then(|kind| HeaderValue::from_str(kind).ok())
-            .unwrap_or(JSON);
-        let limit = if rename.is_some() { bounds::RENAMED_BYTES } else { bounds::WHOLE_BYTES };
-        let (_, mut source) = Source::new(answer, in_flight, watch);
-        let (whole, complete) = if length.is_some_and(|length| length > limit as u64) {
-            (BytesMut::new(), false)
-        } else {
-            gather(&mut source, limit).await?
-        };
-        if !complete {
-            return Ok(Brought::Plain(Box::new(Plain::new(source, whole, length)), kind));
-        }
-        let Ok(read) = chunk::read(&whole) else { return Err(Failure::of(Kind::UpstreamError)) };
-        if read.error {
-            return Err(Failure { refusal: upstream::in_stream(&whole), again: false, seen: Seen::Failure });
-        }
-        if let Some(usage) = read.usage {
-            self.tally.meter.total(usage);
-        }
-        let whole = whole.freeze();
-        let body = match (rename, read.model) {
-            (Some(with), Some(span)) => splice::apply(whole, vec![splice::Edit { span, with }]),
-            _ => whole,
-        };
-        Ok(Brought::Whole(body, kind))
-    }
-
-    /// The head of the request to a backend. Of the client's headers only the request id goes on.
-    fn request_head(&self, plan: &Plan, backend: usize, length: usize) -> Option<Vec<u8>> {
-        let backend = plan.current.snapshot.backends.get(backend)?;
-        let mut head = String::with_capacity(384);
-        let (path, endpoint, authority) = (&backend.path, plan.endpoint.path(), &backend.authority);
-        write!(
-            head,
-            "POST {path}{endpoint} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: levada\r\naccept: {}\r\n\
-             accept-encoding: identity\r\ncontent-type: application/json\r\nx-request-id: {}\r\n",
-            if plan.request.stream { "text/event-stream" } else { "application/json" },
-            self.tally.id,
-        )
-        .ok()?;
-        if let Some(key) = &backend.key {
-            write!(head, "authorization: Bearer {}\r\n", key.reveal()).ok()?;
-        }
-        write!(head, "content-length: {length}\r\n\r\n").ok()?;
-        Some(head.into_bytes())
-    }
-}
-
-fn join(mut head: Vec<u8>, body: &[u8]) -> Vec<u8> {
-    head.extend_from_slice(body);
-    head
-}
-
-/// The first events of a stream: until they are there, the status is not given and another backend may be tried.
-async fn first_turn(mut events: Box<Events>, first_byte: Duration) -> Result<Brought, Failure> {
-    let first = std::future::poll_fn(|cx| events.poll_turn(cx));
-    match tokio::time::timeout(first_byte, first).await {
-        Err(_) => Err(Failure::of(Kind::UpstreamTimeout)),
-        Ok(Turn::Broken(bytes, refusal)) if bytes.is_empty() => {
-            let again = refusal.status() >= 500 || refusal.kind() == Kind::RateLimited;
-            Err(Failure { refusal, again, seen: if again { Seen::Failure } else { Seen::Success } })
-        }
-        Ok(turn) => Ok(Brought::Events(events, turn)),
-    }
-}
-
-/// Reads up to `limit` bytes of a body; true when that was all of it.
-async fn gather(source: &mut Source, limit: usize) -> Result<(BytesMut, bool), Failure> {
-    let mut whole = BytesMut::new();
-    loop {
-        match std::future::poll_fn(|cx| source.poll_piece(cx)).await {
-            Ok(None) => return Ok((whole, true)),
-            Ok(Some(piece)) if whole.is_empty() => whole = piece,
-            Ok(Some(piece)) => whole.extend_from_slice(&piece),
-            Err(Lost::Broken) => return Err(Failure::of(Kind::UpstreamError)),
-            Err(Lost::Late) => return Err(Failure::of(Kind::UpstreamTimeout)),
-        }
-        if whole.len() > limit {
-            return Ok((whole, false));
-        }
-    }
-}
-
-/// A backend's refusal as ours. Its body is read as far as it is short and in time; its faults may be tried elsewhere.
-async fn refused_by(answer: Answer, in_flight: InFlight, watch: Watch) -> Failure {
-    let (head, mut source) = Source::new(answer, in_flight, watch);
-    if head.status < 400 || head.encoded {
-        // Redirects are never followed, and what we did not ask for is not decoded.
-        return Failure::of(Kind::UpstreamError);
-    }
-    let body = match gather(&mut source, bounds::UPSTREAM_ERROR_BYTES).await {
-        Ok((body, true)) => body,
-        _ => BytesMut::new(),
-    };
-    let refusal = upstream::refusal(head.status, head.retry_after.as_deref(), &body);
-    let fault = head.status >= 500;
-    Failure {
-        again: fault || head.status == 429,
-        seen: if fault { Seen::Failure } else { Seen::Success },
-        refusal,
     }
 }

@@ -14,7 +14,7 @@ use bytes::{Buf, BytesMut};
 use levada_core::{bounds, http1};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -99,8 +99,7 @@ impl Dialer {
     /// # Errors
     /// The address cannot be reached, or its certificate is not accepted.
     pub async fn dial(&self) -> Result<Conn, Fault> {
-        let stream = TcpStream::connect((&*self.host, self.port)).await.map_err(Fault::Connect)?;
-        stream.set_nodelay(true).map_err(Fault::Connect)?;
+        let stream = self.reach().await.map_err(Fault::Connect)?;
         let stream = match &self.tls {
             None => Stream::Plain(stream),
             Some((TlsConnectorBox(connector), name)) => {
@@ -108,6 +107,22 @@ impl Dialer {
             }
         };
         Ok(Conn { stream, buf: BytesMut::new(), step: bounds::READ_BYTES, reused: false })
+    }
+
+    /// A TCP connection to the first of the host's addresses that takes one.
+    async fn reach(&self) -> io::Result<TcpStream> {
+        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        for address in lookup_host((&*self.host, self.port)).await? {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            // What a client that has stopped reading leaves with us must not grow in the kernel instead.
+            socket.set_recv_buffer_size(bounds::UPSTREAM_RECEIVE_BYTES)?;
+            socket.set_nodelay(true)?;
+            match socket.connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     /// Keeps a connection for the next call.

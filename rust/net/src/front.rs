@@ -13,6 +13,7 @@ use http::{Method, Request, Uri, Version};
 use levada_core::refusal::{Kind, Refusal};
 
 use crate::guard::sniff::Framing;
+use crate::routes::is_admin;
 
 /// The longest Content-Type shown back to the client that sent it.
 const SHOWN_BYTES: usize = 100;
@@ -173,6 +174,9 @@ pub fn check_parsed(method: &str, path: &str, headers: &HeaderMap, served: bool)
     let (mut parts, ()) = Request::new(()).into_parts();
     (parts.method, parts.uri, parts.headers) = (method.clone(), uri, headers.clone());
     check(&parts, Framing::Encoded, HeadLimits::default())?;
+    if is_admin(path) {
+        return Err(Refusal::of(Kind::RouteNotFound).message(format!("Invalid URL ({method} {path})")));
+    }
     if served {
         check_inference(&parts)?;
     }

@@ -4,96 +4,43 @@
 //! breakers) stays with a backend as long as its address does. Nothing here is locked across an await.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
-use levada_core::auth::{self, Digest, Key};
 use levada_core::refusal::{Kind, Refusal};
 use levada_core::request::{self, Endpoint};
 use levada_core::retry::Budget;
-use levada_core::snapshot::{Backend, Snapshot};
+use levada_core::snapshot::Snapshot;
 use levada_core::{bounds, json};
+use tokio::sync::watch;
 
 use crate::call::{Call, Plan};
-use crate::client::Dialer;
+use crate::current::{Current, compile};
 use crate::front;
-use crate::load::Load;
-use crate::metrics::{Metrics, ModelMetrics};
+use crate::keys::{Caller, Keys};
+use crate::metrics::Metrics;
 use crate::records::Records;
+use crate::retries::Retries;
 use crate::routes::Route;
 use crate::tally::Tally;
 use crate::tls;
 
-/// A snapshot with the live things that belong to it, in the snapshot's order.
-#[derive(Debug)]
-pub struct Current {
-    /// What the operator wrote, compiled.
-    pub snapshot: Snapshot,
-    /// One for each backend.
-    pub loads: Vec<Arc<Load>>,
-    /// One for each model.
-    pub models: Vec<Arc<ModelMetrics>>,
-    tls: Option<Arc<rustls::ServerConfig>>,
-}
+/// How often a shutdown looks whether the last call has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The engine.
 #[derive(Debug)]
 pub struct Gateway {
     current: ArcSwap<Current>,
-    keys: papaya::HashMap<Digest, Arc<Key>>,
+    keys: Keys,
     metrics: Metrics,
     records: Records,
     retries: Retries,
     ready: AtomicBool,
-    cutting: AtomicBool,
-}
-
-/// Who calls, as far as the headers say.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    key: Option<Arc<Key>>,
-    body_limit: usize,
-}
-
-impl Caller {
-    /// The largest body it may send.
-    #[must_use]
-    pub fn body_limit(&self) -> usize {
-        self.body_limit
-    }
-
-    /// The key's id; nothing on an open path.
-    #[must_use]
-    pub fn key_id(&self) -> Option<&str> {
-        self.key.as_deref().map(|key| &*key.id)
-    }
-}
-
-/// The retry budget, fed without a lock.
-#[derive(Debug)]
-pub struct Retries {
-    calls: AtomicU64,
-    budget: Mutex<Budget>,
-    born: Instant,
-}
-
-impl Retries {
-    /// A call has begun: it earns its share of a retry.
-    pub fn called(&self) {
-        self.calls.fetch_add(1, Relaxed);
-    }
-
-    /// Takes one retry, if the budget has it.
-    pub fn may_retry(&self) -> bool {
-        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        budget.deposit(self.calls.swap(0, Relaxed));
-        budget.withdraw(now)
-    }
+    cutting: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -108,12 +55,12 @@ impl Gateway {
         let current = compile(snapshot, None, &metrics)?;
         Ok(Arc::new(Self {
             current: ArcSwap::from_pointee(current),
-            keys: papaya::HashMap::new(),
+            keys: Keys::default(),
             metrics,
             records: Records::default(),
-            retries: Retries { calls: AtomicU64::new(0), budget: Mutex::new(budget), born: Instant::now() },
+            retries: Retries::new(budget),
             ready: AtomicBool::new(false),
-            cutting: AtomicBool::new(false),
+            cutting: watch::Sender::new(false),
         }))
     }
 
@@ -126,7 +73,7 @@ impl Gateway {
         let version = snapshot.version;
         let budget = Budget::new(snapshot.retry_ratio, snapshot.retry_per_second);
         let next = compile(snapshot, Some(&self.current.load()), &self.metrics)?;
-        *self.retries.budget.lock().unwrap_or_else(PoisonError::into_inner) = budget;
+        self.retries.replace(budget);
         self.current.store(Arc::new(next));
         Ok(version)
     }
@@ -136,21 +83,9 @@ impl Gateway {
     /// # Errors
     /// Every problem of the document; nothing is changed then.
     pub fn change_keys(&self, document: &[u8]) -> Result<usize, Vec<String>> {
-        let changes = auth::changes(document)?;
-        let keys = self.keys.pin();
-        if changes.replace {
-            let staying: std::collections::HashSet<Digest> =
-                changes.set.iter().map(|(digest, _)| *digest).collect();
-            keys.retain(|digest, _| staying.contains(digest));
-        }
-        if !changes.remove.is_empty() {
-            keys.retain(|_, key| !changes.remove.iter().any(|id| **id == *key.id));
-        }
-        for (digest, key) in changes.set {
-            keys.insert(digest, Arc::new(key));
-        }
-        self.metrics.keys.set(i64::try_from(keys.len()).unwrap_or(i64::MAX));
-        Ok(keys.len())
+        let count = self.keys.change(document)?;
+        self.metrics.keys.set(i64::try_from(count).unwrap_or(i64::MAX));
+        Ok(count)
     }
 
     /// What a probe saw of a backend.
@@ -192,26 +127,10 @@ impl Gateway {
         if matches!(path, "/livez" | "/readyz" | "/health" | "/ready") {
             return Ok(Caller { key: None, body_limit: 0 });
         }
-        match self.key(&current.snapshot, headers) {
+        match self.keys.presented(&current.snapshot.pepper, headers) {
             Ok(key) => Ok(Caller { key: Some(key), body_limit }),
             Err(refusal) => Err(self.refuse(headers, refusal)),
         }
-    }
-
-    fn key(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, Refusal> {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let presented = match (values.next(), values.next()) {
-            (None, _) => return Err(Refusal::of(Kind::NoKey)),
-            (Some(_), Some(_)) => return Err(Refusal::of(Kind::TwoAuthorizations)),
-            (Some(value), None) => auth::bearer(value.as_bytes()).ok_or_else(|| Refusal::of(Kind::NoKey))?,
-        };
-        let digest = snapshot.pepper.digest(presented);
-        let found = self.keys.pin().get(&digest).map(Arc::clone);
-        // Unknown, revoked and expired are one answer: it tells nothing about keys that exist.
-        found.filter(|key| key.expires.is_none() || !key.expired(unix())).ok_or_else(|| {
-            Refusal::of(Kind::BadKey)
-                .message(format!("Incorrect API key provided: {}.", auth::mask(presented)))
-        })
     }
 
     /// Opens a call: everything is decided, nothing is sent yet.
@@ -264,7 +183,7 @@ impl Gateway {
         let current = self.current.load_full();
         tally.endpoint = Some(endpoint);
         if body.len() > caller.body_limit {
-            return Err(too_large(caller.body_limit, body.len()));
+            return Err(too_large(caller.body_limit, Some(body.len() as u64)));
         }
         let request = request::read(endpoint, &body)?;
         tally.stream = request.stream;
@@ -301,6 +220,28 @@ impl Gateway {
         current.snapshot.models.get(index).map(|model| model.listed.clone()).ok_or_else(|| not_found(name))
     }
 
+    /// The refusal for a body over the limit, as its head announced it.
+    #[must_use]
+    pub fn too_large(&self, headers: &HeaderMap) -> Refusal {
+        let limit = self.current.load().snapshot.body_bytes;
+        let declared =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        too_large(limit, declared)
+    }
+
+    /// The TLS configuration for a URL: its backend's own, or the system's roots.
+    ///
+    /// # Errors
+    /// The roots cannot be read.
+    pub fn client_tls(&self, url: &str) -> Result<Arc<rustls::ClientConfig>, String> {
+        let current = self.current.load();
+        let rest = url.strip_prefix("https://").unwrap_or_default();
+        let place = rest.split('/').next().unwrap_or_default();
+        let backend =
+            current.snapshot.backends.iter().find(|known| known.secure && *known.authority == *place);
+        tls::client(backend.and_then(|known| known.ca.as_deref()), backend.is_none_or(|known| known.verify))
+    }
+
     /// The TLS configuration of the public listener now in force.
     #[must_use]
     pub fn server_tls(&self) -> Option<Arc<rustls::ServerConfig>> {
@@ -333,15 +274,35 @@ impl Gateway {
         }
     }
 
-    /// From now on, calls that end without a word were cut by a shutdown.
+    /// From now on, calls that end without a word were cut by a shutdown; those still under way are.
     pub fn cut(&self) {
-        self.cutting.store(true, Relaxed);
+        self.cutting.send_replace(true);
     }
 
     /// Whether a shutdown no longer waits.
     #[must_use]
     pub fn is_cutting(&self) -> bool {
-        self.cutting.load(Relaxed)
+        *self.cutting.borrow()
+    }
+
+    /// Done when a shutdown no longer waits.
+    pub fn cutting(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut cutting = self.cutting.subscribe();
+        async move {
+            // A gateway that is gone cuts nobody: its calls hold it.
+            let _ = cutting.wait_for(|cut| *cut).await;
+        }
+    }
+
+    /// Done when no call is under way, or after `grace`.
+    pub async fn ended(&self, grace: Duration) {
+        let none = async {
+            while self.metrics.in_flight.get() > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        // The time only bounds the wait: what still runs then is cut.
+        let _ = tokio::time::timeout(grace, none).await;
     }
 
     /// Closes backend connections that have been idle too long; to be called every second.
@@ -368,9 +329,10 @@ fn not_found(name: &str) -> Refusal {
     Refusal::of(Kind::ModelNotFound).message(words)
 }
 
-/// The refusal for a body over the limit.
+/// The refusal for a body over the limit; a body that did not announce its length is known to be one byte over.
 #[must_use]
-pub fn too_large(limit: usize, got: usize) -> Refusal {
+pub fn too_large(limit: usize, declared: Option<u64>) -> Refusal {
+    let got = declared.unwrap_or(limit as u64 + 1);
     Refusal::of(Kind::BodyTooLarge)
         .message(format!("Maximum content size limit ({limit}) exceeded ({got} bytes read)"))
 }
@@ -398,55 +360,6 @@ fn request_id(headers: &HeaderMap) -> Box<str> {
         Some(id) => id.into(),
         None => format!("req_{:032x}", fastrand::u128(..)).into(),
     }
-}
-
-fn unix() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
-}
-
-/// A snapshot with its live side; what was live before stays with the backends that did not move.
-fn compile(snapshot: Snapshot, before: Option<&Current>, metrics: &Metrics) -> Result<Current, Vec<String>> {
-    let mut problems = Vec::new();
-    let mut loads = Vec::with_capacity(snapshot.backends.len());
-    for (index, backend) in snapshot.backends.iter().enumerate() {
-        let kept = before.and_then(|before| {
-            let at = before.snapshot.backends.iter().position(|old| same_place(old, backend))?;
-            before.loads.get(at).cloned()
-        });
-        let load = match kept {
-            Some(load) => Ok(load),
-            None => dialer(backend).map(|dialer| Arc::new(Load::new(dialer, metrics.backend(&backend.name)))),
-        };
-        match load {
-            Ok(load) => loads.push(load),
-            Err(problem) => problems.push(format!("backends[{index}]: {problem}")),
-        }
-    }
-    let tls = match &snapshot.tls {
-        None => None,
-        Some(pair) => match tls::server(&pair.certificate, pair.key.reveal()) {
-            Ok(config) => Some(config),
-            Err(problem) => {
-                problems.push(format!("tls: {problem}"));
-                None
-            }
-        },
-    };
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let models = snapshot.models.iter().map(|model| Arc::new(metrics.model(&model.name))).collect();
-    Ok(Current { snapshot, loads, models, tls })
-}
-
-fn same_place(old: &Backend, new: &Backend) -> bool {
-    (&old.name, old.secure, &old.host, old.port, old.verify, &old.ca)
-        == (&new.name, new.secure, &new.host, new.port, new.verify, &new.ca)
-}
-
-fn dialer(backend: &Backend) -> Result<Dialer, String> {
-    let tls = if backend.secure { Some(tls::client(backend.ca.as_deref(), backend.verify)?) } else { None };
-    Dialer::new(&backend.host, backend.port, tls)
 }
 
 /// What a control-plane report says.

@@ -6,16 +6,20 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod attempt;
+pub mod bring;
 pub mod call;
 pub mod client;
+pub mod current;
 pub mod deadline;
 pub mod edge;
 pub mod fetch;
 pub mod gateway;
+pub mod keys;
 pub mod load;
 pub mod metrics;
 pub mod pump;
 pub mod records;
+pub mod retries;
 pub mod routes;
 pub mod tally;
 pub mod tls;

@@ -5,6 +5,17 @@
 use http::Method;
 use levada_core::request::Endpoint;
 
+/// What exists on the admin listener only, each with all that lies under it.
+const ADMIN: [&str; 3] = ["/admin", "/dashboard", "/metrics"];
+
+/// Whether `path` exists on the admin listener only; elsewhere it is nowhere, with or without a key.
+#[must_use]
+pub fn is_admin(path: &str) -> bool {
+    let within =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    ADMIN.iter().any(|root| within(root))
+}
+
 /// What a path means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {

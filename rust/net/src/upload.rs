@@ -12,6 +12,7 @@ use http_body::{Body, Frame};
 use levada_core::refusal::{Kind, Refusal};
 use tokio::time::Instant;
 
+use crate::gateway::too_large;
 use crate::guard::alarm::Alarm;
 
 /// How long a client may send as slowly as it likes.
@@ -74,7 +75,7 @@ where
 {
     let promised = body.size_hint();
     if promised.lower() > limit as u64 {
-        return Err(too_large(limit, promised.lower()));
+        return Err(too_large(limit, Some(promised.lower())));
     }
     let mut body = pin!(body);
     let mut clock = Clock::new(pace);
@@ -88,7 +89,7 @@ where
     while let Some(bytes) = next {
         let length = whole.len() + bytes.len();
         if length > limit {
-            return Err(too_large(limit, length as u64));
+            return Err(too_large(limit, None));
         }
         if length > whole.capacity() {
             whole.reserve(expected.max(length) - whole.len());
@@ -119,13 +120,6 @@ where
             Some(Ok(Err(_))) => {}
         }
     }
-}
-
-/// The refusal of a body of `size` bytes, or of at least so many.
-#[must_use]
-pub fn too_large(limit: usize, size: u64) -> Refusal {
-    Refusal::of(Kind::BodyTooLarge)
-        .message(format!("Maximum content size limit ({limit}) exceeded ({size} bytes read)"))
 }
 
 #[cfg(test)]

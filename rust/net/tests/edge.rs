@@ -342,7 +342,7 @@ async fn the_app_is_told_who_came_and_by_which_door() {
         let text = exchange(at, &request).await;
         let (answer, echo) = text.split_once("\r\n\r\n").unwrap();
         assert!(
-            answer.contains("x-kept: 1") && !answer.contains("x-hop") && !answer.contains("server:"),
+            answer.contains("x-kept: 1") && !answer.contains("x-hop") && answer.contains("server: levada"),
             "{answer}"
         );
         assert!(
@@ -442,6 +442,9 @@ async fn slow_backend(wait: Duration, rest: &'static str) -> String {
     at
 }
 
+const STOP_AND_DONE: &str =
+    "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+
 async fn open_stream(bed: &Bed) -> TcpStream {
     let mut socket = bed.connect().await;
     let body = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"a"}]}"#;
@@ -459,7 +462,7 @@ async fn open_stream(bed: &Bed) -> TcpStream {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_closes_the_idle_and_lets_calls_end() {
-    let backend = slow_backend(Duration::from_millis(700), "data: [DONE]\n\n").await;
+    let backend = slow_backend(Duration::from_millis(700), STOP_AND_DONE).await;
     let bed = Bed::new(Wish { backend, ..Wish::default() });
     let mut idle = bed.connect().await;
     idle.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use levada_core::bounds;
-use levada_net::call;
+use levada_net::{call, gateway};
 use pyo3::exceptions::PyConnectionAbortedError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -19,6 +19,7 @@ use crate::doors::{Bridge, Later, Slot};
 /// One client request.
 #[pyclass(frozen, module = "levada._native")]
 pub struct Call {
+    engine: Arc<gateway::Gateway>,
     bridge: Arc<Bridge>,
     runtime: Handle,
     shared: Arc<Shared>,
@@ -57,8 +58,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Call {
     /// Wraps a call of the engine.
-    pub fn new(call: call::Call, bridge: Arc<Bridge>, runtime: Handle) -> Self {
-        Self { bridge, runtime, shared: Arc::default(), idle: Mutex::new(Some(call)), task: Mutex::default() }
+    pub fn new(
+        call: call::Call,
+        engine: Arc<gateway::Gateway>,
+        bridge: Arc<Bridge>,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            engine,
+            bridge,
+            runtime,
+            shared: Arc::default(),
+            idle: Mutex::new(Some(call)),
+            task: Mutex::default(),
+        }
     }
 }
 
@@ -67,7 +80,14 @@ impl Call {
     /// An awaitable: (status, headers), after the first byte from the backend, or a refusal.
     fn start(&self) -> Later {
         if let Some(call) = lock(&self.idle).take() {
-            let task = self.runtime.spawn(run(call, Arc::clone(&self.shared)));
+            let (shared, cut) = (Arc::clone(&self.shared), self.engine.cutting());
+            let task = self.runtime.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = run(call, &shared) => {}
+                    () = cut => shared.give_up(),
+                }
+            });
             *lock(&self.task) = Some(task.abort_handle());
         }
         Later::new(Arc::clone(&self.shared.head), Arc::clone(&self.bridge))
@@ -85,7 +105,7 @@ impl Call {
         if let Some(task) = lock(&self.task).take() {
             task.abort();
         }
-        self.shared.end(End::Cut);
+        self.shared.give_up();
     }
 }
 
@@ -98,7 +118,7 @@ impl Drop for Call {
 }
 
 /// Drives a call: its head, then piece after piece as far as there is room.
-async fn run(mut call: call::Call, shared: Arc<Shared>) {
+async fn run(mut call: call::Call, shared: &Shared) {
     let head = call.start().await;
     let mut waiting_head = Some(head);
     loop {
@@ -123,8 +143,8 @@ async fn run(mut call: call::Call, shared: Arc<Shared>) {
                 }
                 shared.room_for_more().await;
             }
-            Some(Err(call::Cut)) => return finish(&shared, waiting_head, End::Cut),
-            None => return finish(&shared, waiting_head, End::Well),
+            Some(Err(call::Cut)) => return finish(shared, waiting_head, End::Cut),
+            None => return finish(shared, waiting_head, End::Well),
         }
     }
 }
@@ -171,6 +191,12 @@ impl Shared {
         let mut flow = lock(&self.flow);
         flow.end.get_or_insert(end);
         self.deliver(&mut flow);
+    }
+
+    /// Nothing more is to come: whoever waits, for the head or for a piece, is told so.
+    fn give_up(&self) {
+        self.head.put(Box::new(|_| Err(PyConnectionAbortedError::new_err("the call was cancelled"))));
+        self.end(End::Cut);
     }
 
     fn want(&self) {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use levada_core::refusal::{Kind, Refusal};
 use levada_net::edge::Edge;
-use levada_net::{fetch, gateway, tls};
+use levada_net::{fetch, gateway, keys};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -30,7 +30,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Who calls.
 #[pyclass(frozen, module = "levada._native")]
-pub struct Caller(gateway::Caller);
+pub struct Caller(keys::Caller);
 
 #[pymethods]
 impl Caller {
@@ -137,12 +137,14 @@ impl Gateway {
     /// A call that is refused for what the door has noticed.
     fn refuse(&self, py: Python<'_>, kind: &str, headers: &Bound<'_, PyList>) -> PyResult<Call> {
         let kind = match kind {
-            "body_too_large" => Kind::BodyTooLarge,
-            "body_timeout" => Kind::RequestTimeout,
-            "bad_framing" => Kind::BadFraming,
+            "body_too_large" => None,
+            "body_timeout" => Some(Kind::RequestTimeout),
+            "bad_framing" => Some(Kind::BadFraming),
             other => return Err(PyValueError::new_err(format!("no refusal is named '{other}'"))),
         };
-        self.call(py, self.engine.refuse(&read_headers(headers)?, Refusal::of(kind)))
+        let headers = read_headers(headers)?;
+        let refusal = kind.map_or_else(|| self.engine.too_large(&headers), Refusal::of);
+        self.call(py, self.engine.refuse(&headers, refusal))
     }
 
     /// The newest records, as JSON lines.
@@ -184,7 +186,7 @@ impl Gateway {
             Method::from_bytes(method.as_bytes()).map_err(|_| PyValueError::new_err("not a method"))?;
         let headers = read_headers(headers)?;
         let (url, limit) = (url.to_owned(), seconds(timeout)?);
-        let tls = tls::client(None, true).map_err(PyValueError::new_err)?;
+        let tls = self.engine.client_tls(&url).map_err(PyValueError::new_err)?;
         self.later(py, async move {
             let result = fetch::fetch(tls, method, &url, headers, limit).await;
             let finish: Finish = Box::new(move |py| {
@@ -225,10 +227,14 @@ impl Gateway {
         engine.set_ready(false);
         engine.metrics().set("draining", 1.0);
         self.later(py, async move {
-            let cut = match edge {
-                Some(edge) => edge.drain(grace).await,
-                None => 0,
+            // The edge's connections and the calls of the other door end side by side.
+            let edges = async {
+                match edge {
+                    Some(edge) => edge.drain(grace).await,
+                    None => 0,
+                }
             };
+            let (cut, ()) = tokio::join!(edges, engine.ended(grace));
             engine.cut();
             let finish: Finish = Box::new(move |py| Ok(cut.into_pyobject(py)?.into_any().unbind()));
             finish
@@ -281,7 +287,7 @@ impl Gateway {
     }
 
     fn call(&self, py: Python<'_>, call: levada_net::call::Call) -> PyResult<Call> {
-        Ok(Call::new(call, self.bridge(py)?, self.handle()?))
+        Ok(Call::new(call, Arc::clone(&self.engine), self.bridge(py)?, self.handle()?))
     }
 
     fn later(&self, py: Python<'_>, work: impl Future<Output = Finish> + Send + 'static) -> PyResult<Later> {

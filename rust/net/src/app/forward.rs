@@ -62,7 +62,8 @@ pub fn to_app(headers: &mut HeaderMap, visitor: &Visitor, host: Option<HeaderVal
 /// Makes the app's headers those of the answer to the client.
 pub fn from_app(headers: &mut HeaderMap) {
     end_here(headers);
-    headers.remove(SERVER);
+    // The product's name, and neither the host server nor its version.
+    headers.insert(SERVER, HeaderValue::from_static("levada"));
     drop_named(headers, |name| name.starts_with("x-levada-"));
 }
 
@@ -180,6 +181,6 @@ mod tests {
             ("x-levada-door", "t"),
         ]);
         from_app(&mut headers);
-        assert_eq!(seen(&headers), ["content-type: text/html", "set-cookie: a=b"]);
+        assert_eq!(seen(&headers), ["content-type: text/html", "server: levada", "set-cookie: a=b"]);
     }
 }

@@ -108,17 +108,19 @@ pub async fn serve(socket: TcpStream, entrance: &Entrance, peer: IpAddr, phase: 
             let Ok(two) = opened.in_time(speaks_http2(&socket)).await else { return };
             opened.speak(socket, two).await;
         }
-        Some(config) => Box::pin(async move {
-            let handshake = async {
-                timeout(HANDSHAKE, TlsAcceptor::from(config).accept(socket))
-                    .await
-                    .unwrap_or_else(|late| Err(late.into()))
-            };
-            let Ok(socket) = opened.in_time(handshake).await else { return };
-            let two = socket.get_ref().1.alpn_protocol() == Some(b"h2");
-            opened.speak(socket, two).await;
-        })
-        .await,
+        Some(config) => {
+            Box::pin(async move {
+                let handshake = async {
+                    timeout(HANDSHAKE, TlsAcceptor::from(config).accept(socket))
+                        .await
+                        .unwrap_or_else(|late| Err(late.into()))
+                };
+                let Ok(socket) = opened.in_time(handshake).await else { return };
+                let two = socket.get_ref().1.alpn_protocol() == Some(b"h2");
+                opened.speak(socket, two).await;
+            })
+            .await
+        }
     }
 }
 

@@ -20,13 +20,11 @@ use crate::call::Call;
 use crate::front::{self, HeadLimits};
 use crate::gateway::Gateway;
 use crate::guard::{Line, Turn};
+use crate::routes::is_admin;
 use crate::upload::{self, Pace};
 
 /// The engine's paths that say how the process is: these alone are served on both listeners.
 const HEALTH: [&str; 4] = ["/livez", "/readyz", "/health", "/ready"];
-
-/// What exists on the admin listener only, each with all that lies under it.
-const ADMIN: [&str; 3] = ["/admin", "/dashboard", "/metrics"];
 
 const METRICS_TYPE: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -79,14 +77,12 @@ enum Room {
 }
 
 fn room(path: &str, served: bool, admin: bool) -> Room {
-    let within =
-        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     match (served, admin) {
         (true, false) => Room::Engine,
         (true, true) if HEALTH.contains(&path) => Room::Engine,
         (true, true) => Room::Nowhere,
         (false, true) if path == "/metrics" => Room::Metrics,
-        (false, false) if ADMIN.iter().any(|root| within(root)) => Room::Nowhere,
+        (false, false) if is_admin(path) => Room::Nowhere,
         _ => Room::App,
     }
 }

@@ -1,0 +1,194 @@
+//! What one backend brings for a call: from the plan to the first byte that can go to the client.
+//!
+//! Law: until it returns well, the client has had nothing, and another backend may be tried where the failure says so.
+//! Of the client's headers only the request id goes on; redirects are not followed, codings not undone.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
+use levada_core::breaker::Seen;
+use levada_core::http1::Framing;
+use levada_core::refusal::Kind;
+use levada_core::relay::{Options, Relay};
+use levada_core::request::Endpoint;
+use levada_core::{bounds, chunk, splice, upstream};
+use tokio::time::Instant;
+
+use crate::attempt::{self, Answer, Failure};
+use crate::call::{JSON, Plan};
+use crate::deadline::Watch;
+use crate::load::InFlight;
+use crate::pump::{Events, Lost, Plain, Source, Turn};
+use crate::tally::Tally;
+
+/// What an attempt brought that can go to the client.
+pub enum Brought {
+    /// A short body, whole, and its content type.
+    Whole(Bytes, HeaderValue),
+    /// A stream and its first turn.
+    Events(Box<Events>, Turn),
+    /// A long body that passes through, and its content type.
+    Plain(Box<Plain>, HeaderValue),
+}
+
+/// One attempt at the backend that `pick` names in the model's pool.
+///
+/// # Errors
+/// It brought nothing that can be passed on; whether another may be tried.
+pub async fn bring(
+    tally: &mut Tally,
+    plan: &Plan,
+    pick: usize,
+    in_flight: InFlight,
+    end: Instant,
+) -> Result<Brought, Failure> {
+    let snapshot = &plan.current.snapshot;
+    let (Some(model), deadlines) = (snapshot.models.get(plan.model), &snapshot.deadlines) else {
+        return Err(Failure::of(Kind::Internal));
+    };
+    let Some(member) = model.pool.get(pick) else { return Err(Failure::of(Kind::Internal)) };
+    let renamed = member.renamed.then_some(&*member.upstream_json);
+    let body =
+        splice::apply(plan.body.clone(), plan.request.edits(renamed, plan.endpoint != Endpoint::Embeddings));
+    let Some(head) = request_head(&tally.id, plan, member.backend, body.len()) else {
+        return Err(Failure::of(Kind::Internal));
+    };
+    let (head, rest) = if body.len() <= bounds::READ_BYTES {
+        (join(head, &body), Bytes::new()) // one write for what is small
+    } else {
+        (head, body)
+    };
+    let mut watch = Watch::new(deadlines.idle, end);
+    let answer = attempt::send(&in_flight, deadlines, &head, &rest).await?;
+    watch.progress();
+    if !(200..300).contains(&answer.head.status) || answer.head.encoded || answer.head.status == 204 {
+        return Err(refused_by(answer, in_flight, watch).await);
+    }
+    let rename = renamed.map(|_| serde_json::to_string(&*model.name).unwrap_or_default().into_boxed_str());
+    if answer.head.is_event_stream() {
+        let options =
+            Options { include_usage: plan.request.include_usage, rename, event_bytes: snapshot.event_bytes };
+        let (_, source) = Source::new(answer, in_flight, watch);
+        return first_turn(Box::new(Events::new(source, Relay::new(options))), deadlines.first_byte).await;
+    }
+    if !answer.head.is_json() {
+        return Err(Failure::of(Kind::UpstreamError));
+    }
+    plain(tally, answer, in_flight, watch, rename).await
+}
+
+/// An answer in one JSON body: read whole when it is short (or must be renamed), passed through when it is long.
+async fn plain(
+    tally: &mut Tally,
+    answer: Answer,
+    in_flight: InFlight,
+    watch: Watch,
+    rename: Option<Box<str>>,
+) -> Result<Brought, Failure> {
+    let length = match answer.head.framing {
+        Framing::Length(length) => Some(length),
+        Framing::Chunked | Framing::Close => None,
+    };
+    let kind =
+        answer.head.content_type.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok()).unwrap_or(JSON);
+    let limit = if rename.is_some() { bounds::RENAMED_BYTES } else { bounds::WHOLE_BYTES };
+    let (_, mut source) = Source::new(answer, in_flight, watch);
+    let (whole, complete) = if length.is_some_and(|length| length > limit as u64) {
+        (BytesMut::new(), false)
+    } else {
+        gather(&mut source, limit).await?
+    };
+    if !complete {
+        return Ok(Brought::Plain(Box::new(Plain::new(source, whole, length)), kind));
+    }
+    let Ok(read) = chunk::read(&whole) else { return Err(Failure::of(Kind::UpstreamError)) };
+    if read.error {
+        return Err(Failure { refusal: upstream::in_stream(&whole), again: false, seen: Seen::Failure });
+    }
+    if let Some(usage) = read.usage {
+        tally.meter.total(usage);
+    }
+    let whole = whole.freeze();
+    let body = match (rename, read.model) {
+        (Some(with), Some(span)) => splice::apply(whole, vec![splice::Edit { span, with }]),
+        _ => whole,
+    };
+    Ok(Brought::Whole(body, kind))
+}
+
+/// The head of the request to a backend. Of the client's headers only the request id goes on.
+fn request_head(id: &str, plan: &Plan, backend: usize, length: usize) -> Option<Vec<u8>> {
+    let backend = plan.current.snapshot.backends.get(backend)?;
+    let mut head = String::with_capacity(384);
+    let (path, endpoint, authority) = (&backend.path, plan.endpoint.path(), &backend.authority);
+    write!(
+        head,
+        "POST {path}{endpoint} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: levada\r\naccept: {}\r\n\
+         accept-encoding: identity\r\ncontent-type: application/json\r\nx-request-id: {}\r\n",
+        if plan.request.stream { "text/event-stream" } else { "application/json" },
+        id,
+    )
+    .ok()?;
+    if let Some(key) = &backend.key {
+        write!(head, "authorization: Bearer {}\r\n", key.reveal()).ok()?;
+    }
+    write!(head, "content-length: {length}\r\n\r\n").ok()?;
+    Some(head.into_bytes())
+}
+
+fn join(mut head: Vec<u8>, body: &[u8]) -> Vec<u8> {
+    head.extend_from_slice(body);
+    head
+}
+
+/// The first events of a stream: until they are there, the status is not given and another backend may be tried.
+async fn first_turn(mut events: Box<Events>, first_byte: Duration) -> Result<Brought, Failure> {
+    let first = std::future::poll_fn(|cx| events.poll_turn(cx));
+    match tokio::time::timeout(first_byte, first).await {
+        Err(_) => Err(Failure::of(Kind::UpstreamTimeout)),
+        Ok(Turn::Broken(bytes, refusal)) if bytes.is_empty() => {
+            let again = refusal.status() >= 500 || refusal.kind() == Kind::RateLimited;
+            Err(Failure { refusal, again, seen: if again { Seen::Failure } else { Seen::Success } })
+        }
+        Ok(turn) => Ok(Brought::Events(events, turn)),
+    }
+}
+
+/// Reads up to `limit` bytes of a body; true when that was all of it.
+async fn gather(source: &mut Source, limit: usize) -> Result<(BytesMut, bool), Failure> {
+    let mut whole = BytesMut::new();
+    loop {
+        match std::future::poll_fn(|cx| source.poll_piece(cx)).await {
+            Ok(None) => return Ok((whole, true)),
+            Ok(Some(piece)) if whole.is_empty() => whole = piece,
+            Ok(Some(piece)) => whole.extend_from_slice(&piece),
+            Err(Lost::Broken) => return Err(Failure::of(Kind::UpstreamError)),
+            Err(Lost::Late) => return Err(Failure::of(Kind::UpstreamTimeout)),
+        }
+        if whole.len() > limit {
+            return Ok((whole, false));
+        }
+    }
+}
+
+/// A backend's refusal as ours. Its body is read as far as it is short and in time; its faults may be tried elsewhere.
+async fn refused_by(answer: Answer, in_flight: InFlight, watch: Watch) -> Failure {
+    let (head, mut source) = Source::new(answer, in_flight, watch);
+    if head.status < 400 || head.encoded {
+        // Redirects are never followed, and what we did not ask for is not decoded.
+        return Failure::of(Kind::UpstreamError);
+    }
+    let body = match gather(&mut source, bounds::UPSTREAM_ERROR_BYTES).await {
+        Ok((body, true)) => body,
+        _ => BytesMut::new(),
+    };
+    let refusal = upstream::refusal(head.status, head.retry_after.as_deref(), &body);
+    let fault = head.status >= 500;
+    Failure {
+        again: fault || head.status == 429,
+        seen: if fault { Seen::Failure } else { Seen::Success },
+        refusal,
+    }
+}

@@ -1,0 +1,77 @@
+//! A snapshot with what is alive behind it: loads, idle connections, counters.
+//!
+//! Law: made whole and never changed. What was alive before stays with the backends that did not move.
+
+use std::sync::Arc;
+
+use levada_core::snapshot::{Backend, Snapshot};
+
+use crate::client::Dialer;
+use crate::load::Load;
+use crate::metrics::{Metrics, ModelMetrics};
+use crate::tls;
+
+/// A snapshot with the live things that belong to it, in the snapshot's order.
+#[derive(Debug)]
+pub struct Current {
+    /// What the operator wrote, compiled.
+    pub snapshot: Snapshot,
+    /// One for each backend.
+    pub loads: Vec<Arc<Load>>,
+    /// One for each model.
+    pub models: Vec<Arc<ModelMetrics>>,
+    /// The TLS configuration of the public listener.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// A snapshot with its live side; what was live before stays with the backends that did not move.
+///
+/// # Errors
+/// Every problem that only shows when things are made: host names, certificates.
+pub fn compile(
+    snapshot: Snapshot,
+    before: Option<&Current>,
+    metrics: &Metrics,
+) -> Result<Current, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut loads = Vec::with_capacity(snapshot.backends.len());
+    for (index, backend) in snapshot.backends.iter().enumerate() {
+        let kept = before.and_then(|before| {
+            let at = before.snapshot.backends.iter().position(|old| same_place(old, backend))?;
+            before.loads.get(at).cloned()
+        });
+        let load = match kept {
+            Some(load) => Ok(load),
+            None => dialer(backend).map(|dialer| Arc::new(Load::new(dialer, metrics.backend(&backend.name)))),
+        };
+        match load {
+            Ok(load) => loads.push(load),
+            Err(problem) => problems.push(format!("backends[{index}]: {problem}")),
+        }
+    }
+    let tls = match &snapshot.tls {
+        None => None,
+        Some(pair) => match tls::server(&pair.certificate, pair.key.reveal()) {
+            Ok(config) => Some(config),
+            Err(problem) => {
+                problems.push(format!("tls: {problem}"));
+                None
+            }
+        },
+    };
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let models = snapshot.models.iter().map(|model| Arc::new(metrics.model(&model.name))).collect();
+    Ok(Current { snapshot, loads, models, tls })
+}
+
+fn same_place(old: &Backend, new: &Backend) -> bool {
+    (&old.name, old.secure, &old.host, old.port, old.verify, &old.ca)
+        == (&new.name, new.secure, &new.host, new.port, new.verify, &new.ca)
+}
+
+fn dialer(backend: &Backend) -> Result<Dialer, String> {
+    let tls = if backend.secure { Some(tls::client(backend.ca.as_deref(), backend.verify)?) } else { None };
+    Dialer::new(&backend.host, backend.port, tls)
+}

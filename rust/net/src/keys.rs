@@ -1,0 +1,84 @@
+//! The keys in force, and who calls with one.
+//!
+//! Law: looked up by digest, without a lock; unknown, expired and revoked keys are one answer.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, header};
+use levada_core::auth::{self, Digest, Key, Pepper};
+use levada_core::refusal::{Kind, Refusal};
+
+/// The table of keys.
+#[derive(Debug, Default)]
+pub struct Keys(papaya::HashMap<Digest, Arc<Key>>);
+
+impl Keys {
+    /// Adds, changes and removes keys; how many there are afterwards.
+    ///
+    /// # Errors
+    /// Every problem of the document; nothing is changed then.
+    pub fn change(&self, document: &[u8]) -> Result<usize, Vec<String>> {
+        let changes = auth::changes(document)?;
+        let keys = self.0.pin();
+        if changes.replace {
+            let staying: HashSet<Digest> = changes.set.iter().map(|(digest, _)| *digest).collect();
+            keys.retain(|digest, _| staying.contains(digest));
+        }
+        if !changes.remove.is_empty() {
+            keys.retain(|_, key| !changes.remove.iter().any(|id| **id == *key.id));
+        }
+        for (digest, key) in changes.set {
+            keys.insert(digest, Arc::new(key));
+        }
+        Ok(keys.len())
+    }
+
+    /// The key that the headers present.
+    ///
+    /// # Errors
+    /// None, more than one, or one that is not in force.
+    pub fn presented(&self, pepper: &Pepper, headers: &HeaderMap) -> Result<Arc<Key>, Refusal> {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let presented = match (values.next(), values.next()) {
+            (None, _) => return Err(Refusal::of(Kind::NoKey)),
+            (Some(_), Some(_)) => return Err(Refusal::of(Kind::TwoAuthorizations)),
+            (Some(value), None) => auth::bearer(value.as_bytes()).ok_or_else(|| Refusal::of(Kind::NoKey))?,
+        };
+        let digest = pepper.digest(presented);
+        let found = self.0.pin().get(&digest).map(Arc::clone);
+        // Unknown, revoked and expired are one answer: it tells nothing about keys that exist.
+        found.filter(|key| key.expires.is_none() || !key.expired(unix())).ok_or_else(|| {
+            Refusal::of(Kind::BadKey)
+                .message(format!("Incorrect API key provided: {}.", auth::mask(presented)))
+        })
+    }
+}
+
+/// Who calls, as far as the headers say.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Its key; nothing on an open path.
+    pub key: Option<Arc<Key>>,
+    /// The largest body it may send, in bytes.
+    pub body_limit: usize,
+}
+
+impl Caller {
+    /// The largest body it may send.
+    #[must_use]
+    pub fn body_limit(&self) -> usize {
+        self.body_limit
+    }
+
+    /// The key's id; nothing on an open path.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        self.key.as_deref().map(|key| &*key.id)
+    }
+}
+
+fn unix() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
