@@ -30,7 +30,10 @@ pub const UPSTREAM_MESSAGE_BYTES: usize = 2 * 1024;
 pub const READ_BYTES: usize = 8 * 1024;
 
 /// The size a read buffer grows to while reads fill it: large bodies in few system calls.
-pub const READ_BYTES_MAX: usize = 64 * 1024;
+pub const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// The same for a stream: what lies in it waits for the client, so it counts against every reader who stops.
+pub const READ_EVENTS_MAX: usize = 32 * 1024;
 
 /// The most bytes of ready events that are joined into one write.
 pub const JOIN_BYTES: usize = 16 * 1024;
@@ -59,5 +62,5 @@ pub const RETRY_AFTER_SECONDS: u32 = 120;
 /// An answer up to this size is held to put the public model name in, wherever in it the name stands.
 pub const RENAMED_BYTES: usize = 8 * 1024 * 1024;
 
-/// The kernel's receive buffer of a backend's socket: with it a stream whose client has stopped reading stays small.
-pub const UPSTREAM_RECEIVE_BYTES: u32 = 64 * 1024;
+/// The kernel's receive buffer of a socket that carries a stream: one whose client has stopped reading stays small.
+pub const UPSTREAM_RECEIVE_BYTES: usize = 64 * 1024;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use levada_core::{bounds, http1};
 use rustls_pki_types::ServerName;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -57,8 +58,7 @@ pub struct Conn {
     /// Bytes read and not yet used.
     pub buf: BytesMut,
     step: usize,
-    /// Whether it has carried an exchange before.
-    pub reused: bool,
+    small: bool,
 }
 
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl Dialer {
                 Stream::Tls(Box::new(connector.connect(name.clone(), stream).await.map_err(Fault::Connect)?))
             }
         };
-        Ok(Conn { stream, buf: BytesMut::new(), step: bounds::READ_BYTES, reused: false })
+        Ok(Conn { stream, buf: BytesMut::new(), step: bounds::READ_BYTES, small: false })
     }
 
     /// A TCP connection to the first of the host's addresses that takes one.
@@ -114,8 +114,6 @@ impl Dialer {
         let mut last = io::ErrorKind::AddrNotAvailable.into();
         for address in lookup_host((&*self.host, self.port)).await? {
             let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-            // What a client that has stopped reading leaves with us must not grow in the kernel instead.
-            socket.set_recv_buffer_size(bounds::UPSTREAM_RECEIVE_BYTES)?;
             socket.set_nodelay(true)?;
             match socket.connect(address).await {
                 Ok(stream) => return Ok(stream),
@@ -127,7 +125,6 @@ impl Dialer {
 
     /// Keeps a connection for the next call.
     pub fn keep(&self, mut conn: Conn) {
-        conn.reused = true;
         conn.step = bounds::READ_BYTES;
         if conn.buf.capacity() > bounds::READ_BYTES {
             conn.buf = BytesMut::new();
@@ -206,6 +203,25 @@ impl Conn {
         .await
     }
 
+    /// Keeps the kernel's receive buffer small: a stream whose client has stopped reading must not grow there instead.
+    /// Whole answers keep the buffer that the kernel tunes; it brings them in fewer reads.
+    pub fn carry_events(&mut self) {
+        if std::mem::replace(&mut self.small, true) {
+            return;
+        }
+        let tcp = match &self.stream {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.get_ref().0,
+        };
+        // A kernel that refuses leaves the buffer as it was.
+        let _ = SockRef::from(tcp).set_recv_buffer_size(bounds::UPSTREAM_RECEIVE_BYTES);
+    }
+
+    /// Reads in large pieces from now on: a long body follows.
+    pub fn carry_bulk(&mut self) {
+        self.step = bounds::READ_BYTES_MAX;
+    }
+
     /// Reads once into the buffer; ready with 0 when the backend has closed.
     ///
     /// # Errors
@@ -219,7 +235,11 @@ impl Conn {
         let count = ready!(read_some(Pin::new(&mut self.stream), cx, &mut self.buf))?;
         if self.buf.len() == self.buf.capacity() {
             // It filled the room: more is waiting, so the next read may be larger.
-            self.step = (self.step * 2).min(bounds::READ_BYTES_MAX);
+            self.step = (self.step * 2).min(if self.small {
+                bounds::READ_EVENTS_MAX
+            } else {
+                bounds::READ_BYTES_MAX
+            });
         }
         Poll::Ready(Ok(count))
     }

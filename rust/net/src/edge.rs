@@ -1,7 +1,7 @@
 //! The edge: the public and the admin listeners, from accept to drain.
 //!
-//! Law: the only file that accepts a client and the only one that spawns a task. A full house stops accepting: clients wait
-//! in the kernel's queue, not in memory of ours.
+//! Law: the only file that accepts a client and starts a task for it. A full house stops accepting: clients wait in the
+//! kernel's queue, not in memory of ours.
 
 mod connection;
 mod door;

@@ -168,7 +168,10 @@ pub struct Events {
 impl Events {
     /// The events of `source` through `relay`.
     #[must_use]
-    pub fn new(source: Source, relay: Relay) -> Self {
+    pub fn new(mut source: Source, relay: Relay) -> Self {
+        if let Some(conn) = &mut source.conn {
+            conn.carry_events();
+        }
         Self { source, relay }
     }
 
@@ -271,7 +274,10 @@ pub struct Plain {
 impl Plain {
     /// The rest of `source` after `begun`, which has been read already; `length` is the body's whole length if known.
     #[must_use]
-    pub fn new(source: Source, begun: BytesMut, length: Option<u64>) -> Self {
+    pub fn new(mut source: Source, begun: BytesMut, length: Option<u64>) -> Self {
+        if let Some(conn) = &mut source.conn {
+            conn.carry_bulk();
+        }
         let begin = BytesMut::from(begun.get(..begun.len().min(bounds::USAGE_WINDOW)).unwrap_or_default());
         let mut plain = Self { source, ready: None, left: length, begin, tail: BytesMut::new() };
         plain.remember(&begun);
