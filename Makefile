@@ -67,9 +67,7 @@ rust-test: build
 
 python-test: build
 	@echo "== Python tests"
-	rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -q
-	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under 100 --skip-covered
 
 fuzz: setup

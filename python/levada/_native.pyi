@@ -28,6 +28,9 @@ class Caller:
     def body_limit(self) -> int:
         """The largest body that may be sent, in bytes."""
 
+    def open(self, body: bytes) -> Call:
+        """The call with its body: parsed and admitted, but not sent; or its refusal."""
+
 @final
 class Call:
     """One client request, from its open to its record."""
@@ -65,7 +68,7 @@ class Gateway:
         """Who calls, by the headers alone; `path` is raw, without query. A refusal is a Call."""
 
     def open(self, method: str, path: str, headers: Headers, body: bytes) -> Call:
-        """A call, decided but not sent: authenticated, parsed, admitted; or its refusal."""
+        """Both in one: authenticated and opened, for a request whose body is at hand."""
 
     def refuse(self, kind: str, headers: Headers) -> Call:
         """What the door has noticed: "body_too_large", "body_timeout" or "bad_framing"."""

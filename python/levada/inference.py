@@ -59,7 +59,7 @@ class Inference:
         body = await read_body(receive, limit, self._body_seconds)
         if isinstance(body, Unread):
             return self._gateway.refuse(body.value, headers)
-        return self._gateway.open(method, path, headers, body)
+        return admitted.open(body)
 
 
 class Watch:

@@ -1,6 +1,7 @@
 """A gateway without an engine: it says what it is told to say, and remembers what it was told."""
 
 import json
+from functools import partial
 from typing import Any
 
 
@@ -34,6 +35,7 @@ class FakeCaller:
     def __init__(self, body_limit: int = 1000) -> None:
         self.key_id = "k_test"
         self.body_limit = body_limit
+        self.open: Any = None
 
 
 class FakeGateway:
@@ -52,6 +54,8 @@ class FakeGateway:
 
     def authenticate(self, method: str, path: str, headers: Any) -> Any:
         self.seen.append(("authenticate", method, path))
+        if isinstance(self.caller, FakeCaller):
+            self.caller.open = partial(self.open, method, path, headers)
         return self.caller
 
     def open(self, method: str, path: str, headers: Any, body: bytes) -> Any:

@@ -17,11 +17,14 @@ use levada_core::{bounds, chunk, splice, upstream};
 use tokio::time::Instant;
 
 use crate::attempt::{self, Answer, Failure};
-use crate::call::{JSON, Plan};
 use crate::deadline::Watch;
 use crate::load::InFlight;
+use crate::plan::Plan;
 use crate::pump::{Events, Lost, Plain, Source, Turn};
 use crate::tally::Tally;
+
+/// The content type of every answer of our own, and of a backend that names none.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What an attempt brought that can go to the client.
 pub enum Brought {

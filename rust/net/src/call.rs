@@ -11,12 +11,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use levada_core::breaker::Seen;
 use levada_core::record::End;
 use levada_core::refusal::{Kind, Refusal};
-use levada_core::request::{Endpoint, Request};
 use levada_core::{bounds, route};
 use tokio::time::Instant;
 
-use crate::bring::{Brought, bring};
-use crate::current::Current;
+use crate::bring::{Brought, JSON, bring};
+use crate::plan::Plan;
 use crate::pump::{Events, Lost, Plain, Turn};
 use crate::tally::Tally;
 
@@ -40,21 +39,6 @@ impl std::fmt::Display for Cut {
 }
 
 impl std::error::Error for Cut {}
-
-/// An admitted call: everything that was decided, nothing that was tried.
-#[derive(Debug)]
-pub struct Plan {
-    /// The configuration it was admitted under.
-    pub current: Arc<Current>,
-    /// The index of its model there.
-    pub model: usize,
-    /// The endpoint.
-    pub endpoint: Endpoint,
-    /// What its body says.
-    pub request: Request,
-    /// Its body.
-    pub body: Bytes,
-}
 
 /// One client request.
 #[derive(Debug)]
@@ -82,8 +66,6 @@ struct Own {
     refusal: Option<Refusal>,
 }
 
-/// The content type of every answer of our own.
-pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
 impl Call {
@@ -212,7 +194,7 @@ impl Call {
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Head {
-        self.tally.gateway().metrics().refused(refusal.status(), refusal.code());
+        self.tally.books().metrics.refused(refusal.status(), refusal.code());
         let body = refusal.body();
         let mut head = self.head(refusal.status(), JSON, Some(body.len() as u64));
         for (name, value) in refusal.headers() {
@@ -263,7 +245,7 @@ impl Call {
 
     /// Tries backends, each once, until one brings something for the client or no further try is allowed.
     async fn attempt_all(&mut self, plan: &Plan) -> Result<Brought, Refusal> {
-        let gateway = Arc::clone(self.tally.gateway());
+        let books = Arc::clone(self.tally.books());
         let current = &plan.current;
         let rules = &current.snapshot.breaker;
         let Some(model) = current.snapshot.models.get(plan.model) else {
@@ -272,7 +254,7 @@ impl Call {
         let end = Instant::from_std(self.tally.began()) + current.snapshot.deadlines.total;
         let mut tried = [usize::MAX; bounds::ATTEMPTS];
         let mut refusal = Refusal::of(Kind::Unavailable);
-        gateway.budget().called();
+        books.retries.called();
         for slot in 0..bounds::ATTEMPTS {
             let load = |index: usize| {
                 let member = model.pool.get(index)?;
@@ -280,10 +262,10 @@ impl Call {
             };
             let Some(pick) = route::pick(model.pool.len(), fastrand::u64(..), load) else { break };
             if slot > 0 {
-                if !gateway.budget().may_retry() {
+                if !books.retries.may_retry() {
                     break;
                 }
-                gateway.metrics().retries.inc();
+                books.metrics.retries.inc();
             }
             if let Some(place) = tried.get_mut(slot) {
                 *place = pick;

@@ -15,15 +15,15 @@ use levada_core::request::{self, Endpoint};
 use levada_core::retry::Budget;
 use levada_core::snapshot::Snapshot;
 use levada_core::{bounds, json};
-use tokio::sync::watch;
 
-use crate::call::{Call, Plan};
+use crate::books::Books;
+use crate::call::Call;
 use crate::current::{Current, compile};
 use crate::front;
 use crate::keys::{Caller, Keys};
 use crate::metrics::Metrics;
+use crate::plan::Plan;
 use crate::records::Records;
-use crate::retries::Retries;
 use crate::routes::Route;
 use crate::tally::Tally;
 use crate::tls;
@@ -36,11 +36,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Gateway {
     current: ArcSwap<Current>,
     keys: Keys,
-    metrics: Metrics,
-    records: Records,
-    retries: Retries,
+    books: Arc<Books>,
     ready: AtomicBool,
-    cutting: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -56,11 +53,8 @@ impl Gateway {
         Ok(Arc::new(Self {
             current: ArcSwap::from_pointee(current),
             keys: Keys::default(),
-            metrics,
-            records: Records::default(),
-            retries: Retries::new(budget),
+            books: Arc::new(Books::new(metrics, budget)),
             ready: AtomicBool::new(false),
-            cutting: watch::Sender::new(false),
         }))
     }
 
@@ -72,8 +66,8 @@ impl Gateway {
         let snapshot = Snapshot::parse(snapshot)?;
         let version = snapshot.version;
         let budget = Budget::new(snapshot.retry_ratio, snapshot.retry_per_second);
-        let next = compile(snapshot, Some(&self.current.load()), &self.metrics)?;
-        self.retries.replace(budget);
+        let next = compile(snapshot, Some(&self.current.load()), &self.books.metrics)?;
+        self.books.retries.replace(budget);
         self.current.store(Arc::new(next));
         Ok(version)
     }
@@ -84,7 +78,7 @@ impl Gateway {
     /// Every problem of the document; nothing is changed then.
     pub fn change_keys(&self, document: &[u8]) -> Result<usize, Vec<String>> {
         let count = self.keys.change(document)?;
-        self.metrics.keys.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.books.metrics.keys.set(i64::try_from(count).unwrap_or(i64::MAX));
         Ok(count)
     }
 
@@ -142,7 +136,7 @@ impl Gateway {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Call {
-        let mut tally = Tally::open(Arc::clone(self), request_id(headers));
+        let mut tally = Tally::open(Arc::clone(&self.books), request_id(headers));
         tally.key = caller.key.as_ref().map(|key| Arc::clone(&key.id));
         let route = Route::of(path);
         if !route.takes(method) {
@@ -169,7 +163,7 @@ impl Gateway {
 
     /// A call that is refused for what the door itself has noticed.
     pub fn refuse(self: &Arc<Self>, headers: &HeaderMap, refusal: Refusal) -> Call {
-        Call::refused(Tally::open(Arc::clone(self), request_id(headers)), refusal)
+        Call::refused(Tally::open(Arc::clone(&self.books), request_id(headers)), refusal)
     }
 
     /// Admission, one step a line: size, parse, model, permission.
@@ -251,53 +245,37 @@ impl Gateway {
     /// The counters.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.books.metrics
     }
 
     /// The newest records.
     #[must_use]
     pub fn records(&self) -> &Records {
-        &self.records
-    }
-
-    /// The retry budget.
-    #[must_use]
-    pub fn budget(&self) -> &Retries {
-        &self.retries
+        &self.books.records
     }
 
     /// Whether `/readyz` says yes.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Relaxed);
         if !ready {
-            self.metrics.set("draining", 1.0);
+            self.books.metrics.set("draining", 1.0);
         }
     }
 
     /// From now on, calls that end without a word were cut by a shutdown; those still under way are.
     pub fn cut(&self) {
-        self.cutting.send_replace(true);
-    }
-
-    /// Whether a shutdown no longer waits.
-    #[must_use]
-    pub fn is_cutting(&self) -> bool {
-        *self.cutting.borrow()
+        self.books.cut();
     }
 
     /// Done when a shutdown no longer waits.
     pub fn cutting(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut cutting = self.cutting.subscribe();
-        async move {
-            // A gateway that is gone cuts nobody: its calls hold it.
-            let _ = cutting.wait_for(|cut| *cut).await;
-        }
+        self.books.cutting()
     }
 
     /// Done when no call is under way, or after `grace`.
     pub async fn ended(&self, grace: Duration) {
         let none = async {
-            while self.metrics.in_flight.get() > 0 {
+            while self.books.metrics.in_flight.get() > 0 {
                 tokio::time::sleep(LOOK).await;
             }
         };

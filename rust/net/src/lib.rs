@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod attempt;
+pub mod books;
 pub mod bring;
 pub mod call;
 pub mod client;
@@ -17,6 +18,7 @@ pub mod gateway;
 pub mod keys;
 pub mod load;
 pub mod metrics;
+pub mod plan;
 pub mod pump;
 pub mod records;
 pub mod retries;

@@ -9,13 +9,13 @@ use levada_core::record::{End, Record};
 use levada_core::request::Endpoint;
 use levada_core::usage::Meter;
 
-use crate::gateway::Gateway;
+use crate::books::Books;
 use crate::metrics::ModelMetrics;
 
 /// The account of one call.
 #[derive(Debug)]
 pub struct Tally {
-    gateway: Arc<Gateway>,
+    books: Arc<Books>,
     began: Instant,
     at_ms: u64,
     first_byte: Option<u64>,
@@ -43,11 +43,11 @@ pub struct Tally {
 impl Tally {
     /// Opens the account of a call.
     #[must_use]
-    pub fn open(gateway: Arc<Gateway>, id: Box<str>) -> Self {
-        gateway.metrics().in_flight.inc();
+    pub fn open(books: Arc<Books>, id: Box<str>) -> Self {
+        books.metrics.in_flight.inc();
         let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         Self {
-            gateway,
+            books,
             began: Instant::now(),
             at_ms: u64::try_from(at_ms).unwrap_or_default(),
             first_byte: None,
@@ -64,10 +64,10 @@ impl Tally {
         }
     }
 
-    /// The gateway that the call belongs to.
+    /// The books that the call is written in.
     #[must_use]
-    pub fn gateway(&self) -> &Arc<Gateway> {
-        &self.gateway
+    pub fn books(&self) -> &Arc<Books> {
+        &self.books
     }
 
     /// When the call was opened.
@@ -109,14 +109,14 @@ impl Tally {
         if let (Some(endpoint), Some((_, metrics))) = (self.endpoint, &self.model) {
             metrics.finished(endpoint, &record);
         }
-        self.gateway.records().put(record);
-        self.gateway.metrics().in_flight.dec();
+        self.books.records.put(record);
+        self.books.metrics.in_flight.dec();
     }
 }
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        let end = if self.gateway.is_cutting() { End::Cut } else { End::Cancelled };
+        let end = if self.books.is_cutting() { End::Cut } else { End::Cancelled };
         self.settle(end);
     }
 }

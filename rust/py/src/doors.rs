@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyOSError, PyStopIteration};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyCFunction;
 
 /// Turns a finished result into a Python object, on the loop's thread.
@@ -15,6 +16,12 @@ pub type Finish = Box<dyn for<'py> FnOnce(Python<'py>) -> PyResult<Py<PyAny>> + 
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The loop that runs on this thread.
+pub fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static ASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    ASK.import(py, "asyncio", "get_running_loop")?.call0()
 }
 
 /// One event loop and the way to wake it.
@@ -27,7 +34,7 @@ pub struct Bridge {
 impl Bridge {
     /// A bridge to the running loop, which watches it from now on.
     pub fn to_running_loop(py: Python<'_>) -> PyResult<Arc<Self>> {
-        let event_loop = py.import("asyncio")?.call_method0("get_running_loop")?;
+        let event_loop = running_loop(py)?;
         // SAFETY: eventfd takes no pointers; a descriptor that it returns is ours alone.
         let wake = unsafe {
             let fd = libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC);

@@ -18,7 +18,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::call::Call;
-use crate::doors::{Bridge, Finish, Later, Slot};
+use crate::doors::{self, Bridge, Finish, Later, Slot};
 use crate::error;
 
 /// How often idle backend connections are looked through.
@@ -28,22 +28,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who calls.
+/// Who calls, and what its head said: the body is all that is missing.
 #[pyclass(frozen, module = "levada._native")]
-pub struct Caller(keys::Caller);
+pub struct Caller {
+    caller: keys::Caller,
+    gateway: Py<Gateway>,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+}
 
 #[pymethods]
 impl Caller {
+    /// Opens the call with its body; a refusal is one too.
+    fn open(&self, py: Python<'_>, body: &Bound<'_, PyBytes>) -> PyResult<Call> {
+        let gateway = self.gateway.get();
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let call = py.detach(|| {
+            gateway.engine.open(self.caller.clone(), &self.method, &self.path, &self.headers, body)
+        });
+        gateway.call(py, call)
+    }
+
     /// The key's id; empty on an open path.
     #[getter]
     fn key_id(&self) -> &str {
-        self.0.key_id().unwrap_or_default()
+        self.caller.key_id().unwrap_or_default()
     }
 
     /// The largest body it may send, in bytes.
     #[getter]
     fn body_limit(&self) -> usize {
-        self.0.body_limit()
+        self.caller.body_limit()
     }
 }
 
@@ -101,17 +117,24 @@ impl Gateway {
 
     /// Who calls, by the headers alone; a refusal is a Call.
     fn authenticate<'py>(
-        &self,
-        py: Python<'py>,
+        slf: &Bound<'py, Self>,
         method: &str,
         path: &str,
         headers: &Bound<'py, PyList>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
         let headers = read_headers(headers)?;
-        let checked = self.engine.receive(method, path, &headers);
-        match checked.and_then(|method| self.engine.authenticate(&method, path, &headers)) {
-            Ok(caller) => Ok(Bound::new(py, Caller(caller))?.into_any()),
-            Err(call) => Ok(Bound::new(py, self.call(py, call)?)?.into_any()),
+        let admitted = this.engine.receive(method, path, &headers).and_then(|method| {
+            let caller = this.engine.authenticate(&method, path, &headers)?;
+            Ok((method, caller))
+        });
+        match admitted {
+            Ok((method, caller)) => {
+                let gateway = slf.clone().unbind();
+                Ok(Bound::new(py, Caller { caller, gateway, method, path: path.to_owned(), headers })?
+                    .into_any())
+            }
+            Err(call) => Ok(Bound::new(py, this.call(py, call)?)?.into_any()),
         }
     }
 
@@ -277,7 +300,7 @@ impl Gateway {
     /// The bridge to the loop that runs now.
     fn bridge(&self, py: Python<'_>) -> PyResult<Arc<Bridge>> {
         let mut held = lock(&self.bridge);
-        let running = py.import("asyncio")?.call_method0("get_running_loop")?;
+        let running = doors::running_loop(py)?;
         if let Some(bridge) = held.as_ref().filter(|bridge| bridge.leads_to(&running)) {
             return Ok(Arc::clone(bridge));
         }

@@ -1,0 +1,25 @@
+//! Plan: an admitted call, before anything of it is tried.
+//!
+//! Law: made once, at admission, from one snapshot; a swap in mid-call changes nothing for it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use levada_core::request::{Endpoint, Request};
+
+use crate::current::Current;
+
+/// An admitted call: everything that was decided, nothing that was tried.
+#[derive(Debug)]
+pub struct Plan {
+    /// The configuration it was admitted under.
+    pub current: Arc<Current>,
+    /// The index of its model there.
+    pub model: usize,
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// What its body says.
+    pub request: Request,
+    /// Its body.
+    pub body: Bytes,
+}
