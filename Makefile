@@ -74,7 +74,10 @@ fuzz: setup
 	@echo "== fuzzing, 20 s a target"
 	rust/fuzz/run 20
 
-bench: setup  ## the table, JSON and chart of loadtests/baselines
+bench: setup  ## the table, JSON and chart of loadtests/baselines, of a release build
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-deps --no-build-isolation \
+		--config-settings 'build-args=--profile release' --editable .
+	rm -f $(NATIVE)  # what tests use is built again when they need it
 	$(BIN)/python -m loadtests.bench.bench
 
 load: build  ## locust against the demo, headless

@@ -28,6 +28,10 @@ class Caller:
     def body_limit(self) -> int:
         """The largest body that may be sent, in bytes."""
 
+    @property
+    def announced(self) -> int:
+        """The content-length, in bytes; 0 where there is none."""
+
     def open(self, body: bytes) -> Call:
         """The call with its body: parsed and admitted, but not sent; or its refusal."""
 
@@ -44,6 +48,10 @@ class Call:
         Raises ConnectionAbortedError when the answer broke off where nothing can be said in band:
         the client's connection must be cut.
         """
+
+    @property
+    def ended(self) -> bool:
+        """Whether what next() gave last was the end: it need not be asked again."""
 
     def cancel(self) -> None:
         """End the call now: the backend's connection is dropped. Idempotent."""

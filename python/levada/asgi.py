@@ -71,12 +71,6 @@ def header(headers: Headers, name: bytes) -> bytes | None:
     return found
 
 
-def declared_length(headers: Headers) -> int | None:
-    """The content-length, or None where there is none that can be read."""
-    value = header(headers, b"content-length")
-    return int(value) if value is not None and value.isdigit() else None
-
-
 async def read_body(receive: Receive, limit: int, seconds: float) -> bytes | Unread:
     """The whole body, or why it is not whole: a body whose end was not seen is never returned."""
     parts: list[bytes] = []

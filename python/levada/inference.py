@@ -14,7 +14,6 @@ from levada.asgi import (
     Scope,
     Send,
     Unread,
-    declared_length,
     raw_path,
     read_body,
 )
@@ -50,13 +49,11 @@ class Inference:
         path = raw_path(scope)
         headers: Headers = scope["headers"]
         admitted = self._gateway.authenticate(method, path, headers)
-        if not hasattr(admitted, "body_limit"):
-            return admitted
-        limit = admitted.body_limit
-        length = declared_length(headers)
-        if length is not None and length > limit:
+        if hasattr(admitted, "start"):
+            return cast("Call", admitted)
+        if admitted.announced > admitted.body_limit:
             return self._gateway.refuse(Unread.TOO_LARGE.value, headers)
-        body = await read_body(receive, limit, self._body_seconds)
+        body = await read_body(receive, admitted.body_limit, self._body_seconds)
         if isinstance(body, Unread):
             return self._gateway.refuse(body.value, headers)
         return admitted.open(body)
@@ -97,18 +94,11 @@ class Watch:
 
 
 async def relay(call: Call, send: Send) -> None:
-    """From the head to the last byte: one message for a whole answer, one per piece of a stream.
-
-    A call whose declared length is all here has ended; it is not asked once more.
-    """
+    """From the head to the last byte: one message for a whole answer, one per piece of a stream."""
     status, headers = await call.start()
-    whole = declared_length(headers)
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    piece = await call.next()
-    if piece is not None and len(piece) == whole:
-        await send({"type": "http.response.body", "body": piece, "more_body": False})
-        return
-    while piece is not None:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    ended = False
+    while not ended:
         piece = await call.next()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        ended = piece is None or call.ended
+        await send({"type": "http.response.body", "body": piece or b"", "more_body": not ended})

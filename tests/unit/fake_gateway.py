@@ -13,6 +13,7 @@ class FakeCall:
         self.headers = headers or [(b"content-type", b"application/json")]
         self.pieces = list(pieces)
         self.cancelled = 0
+        self.ends_with_its_last = False
 
     async def start(self) -> tuple[int, list[tuple[bytes, bytes]]]:
         return self.status, list(self.headers)
@@ -25,6 +26,10 @@ class FakeCall:
             await piece.wait()
         return None
 
+    @property
+    def ended(self) -> bool:
+        return self.ends_with_its_last and not self.pieces
+
     def cancel(self) -> None:
         self.cancelled += 1
 
@@ -35,6 +40,7 @@ class FakeCaller:
     def __init__(self, body_limit: int = 1000) -> None:
         self.key_id = "k_test"
         self.body_limit = body_limit
+        self.announced = 0
         self.open: Any = None
 
 

@@ -55,13 +55,6 @@ def test_a_doubled_header_counts_as_absent() -> None:
     assert asgi.header(headers, b"c") is None
 
 
-@pytest.mark.parametrize(
-    ("value", "length"), [(b"0", 0), (b"12", 12), (b"-1", None), (b"1_0", None), (b"", None)]
-)
-def test_only_digits_declare_a_length(value: bytes, length: int | None) -> None:
-    assert asgi.declared_length([(b"content-length", value)]) == length
-
-
 @pytest.mark.asyncio
 async def test_a_body_in_one_piece_and_in_many() -> None:
     assert await asgi.read_body(messages((b"ab", False)), 2, 5) == b"ab"

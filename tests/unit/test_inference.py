@@ -47,6 +47,7 @@ def names(gateway: FakeGateway) -> list[Any]:
 async def test_a_whole_answer_is_one_message() -> None:
     gateway, client = FakeGateway(), Client((b"{", True), (b"}", False))
     gateway.call = FakeCall(200, [(b"content-length", b"2")], [b"ok"])
+    gateway.call.ends_with_its_last = True
     start, body = await client.ask(gateway)
     assert start["headers"] == [(b"content-length", b"2")]
     assert body == {"type": "http.response.body", "body": b"ok", "more_body": False}
@@ -88,7 +89,8 @@ async def test_who_is_refused_on_its_headers_is_not_read() -> None:
 async def test_a_declared_length_above_the_callers_limit_is_refused_unread() -> None:
     gateway, client = FakeGateway(), Client((b"x" * 11, False))
     gateway.caller = FakeCaller(body_limit=10)
-    sent = await client.ask(gateway, headers=[(b"content-length", b"11")])
+    gateway.caller.announced = 11
+    sent = await client.ask(gateway)
     assert sent[0]["status"] == 413
     assert client.reads == 0
     assert names(gateway)[-1] == ("refuse", "body_too_large")

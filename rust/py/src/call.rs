@@ -99,6 +99,13 @@ impl Call {
         Later::new(Arc::clone(&self.shared.next), Arc::clone(&self.bridge))
     }
 
+    /// Whether all has been handed over, and well: the door need not ask again.
+    #[getter]
+    fn ended(&self) -> bool {
+        let flow = lock(&self.shared.flow);
+        flow.ready.is_empty() && flow.whole.is_none() && matches!(flow.end, Some(End::Well))
+    }
+
     /// Ends the call now.
     fn cancel(&self) {
         drop(lock(&self.idle).take());

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use levada_core::refusal::{Kind, Refusal};
 use levada_net::edge::Edge;
@@ -40,6 +41,13 @@ pub struct Caller {
 
 #[pymethods]
 impl Caller {
+    /// The content-length; 0 where there is none.
+    #[getter]
+    fn announced(&self) -> u64 {
+        let length = self.headers.get(CONTENT_LENGTH);
+        length.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default()
+    }
+
     /// Opens the call with its body; a refusal is one too.
     fn open(&self, py: Python<'_>, body: &Bound<'_, PyBytes>) -> PyResult<Call> {
         let gateway = self.gateway.get();
