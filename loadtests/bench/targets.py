@@ -132,7 +132,8 @@ def version(name: str) -> str:
         return VLLM_ROUTER.rpartition("=")[2]
     elif program := shutil.which(name, path=search_path()):
         said = subprocess.run([program, "-v"], capture_output=True, text=True, check=False)
-        return (said.stdout + said.stderr).partition("\n")[0].strip()
+        line = (said.stdout + said.stderr).partition("\n")[0]
+        return line.partition(" - ")[0].strip()  # what follows is the maker's address
     return "?"
 
 

@@ -33,7 +33,7 @@ pub const READ_BYTES: usize = 8 * 1024;
 pub const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// The same for a stream: what lies in it waits for the client, so it counts against every reader who stops.
-pub const READ_EVENTS_MAX: usize = 32 * 1024;
+pub const READ_EVENTS_MAX: usize = 16 * 1024;
 
 /// The most bytes of ready events that are joined into one write.
 pub const JOIN_BYTES: usize = 16 * 1024;
@@ -63,4 +63,4 @@ pub const RETRY_AFTER_SECONDS: u32 = 120;
 pub const RENAMED_BYTES: usize = 8 * 1024 * 1024;
 
 /// The kernel's receive buffer of a socket that carries a stream: one whose client has stopped reading stays small.
-pub const UPSTREAM_RECEIVE_BYTES: usize = 64 * 1024;
+pub const UPSTREAM_RECEIVE_BYTES: usize = 16 * 1024;

@@ -104,7 +104,10 @@ impl Reframer {
         if self.held.len() - whole > self.limit {
             return Err(TooLarge);
         }
-        Ok(self.held.split_to(whole).freeze())
+        // A copy of its own: a slice would keep all of the buffer alive for as long as a slow client keeps the slice.
+        let events = Bytes::copy_from_slice(self.held.get(..whole).unwrap_or_default());
+        bytes::Buf::advance(&mut self.held, whole);
+        Ok(events)
     }
 
     /// Skips a byte order mark that comes in pieces.

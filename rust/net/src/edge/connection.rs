@@ -26,7 +26,7 @@ use crate::edge::door::Door;
 use crate::guard::{Guard, Line, Patience, Watch};
 
 /// The most bytes hyper holds of one connection in each direction; the kernel's send buffer is bounded by the listener.
-const BUFFER_BYTES: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 32 * 1024;
 
 /// Room above the limit on heads, in which the refusal is ours and has a body; beyond it hyper answers 431 by itself.
 const HEAD_MARGIN: usize = 16 * 1024;
