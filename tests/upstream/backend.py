@@ -148,6 +148,10 @@ class ScriptedBackend:
         self.loop.close()
 
     async def end(self) -> None:
+        # What was still being accepted becomes a peer first: only a peer can be closed.
+        accepting = asyncio.all_tasks() - self.tasks - {asyncio.current_task()}
+        if accepting:
+            await asyncio.wait(accepting, timeout=1)
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -156,7 +160,7 @@ class ScriptedBackend:
             peer.transport.abort()
         while any(peer.ended is None for peer in self.live):
             await asyncio.sleep(0)
-        await asyncio.sleep(0.01)  # the transports close their sockets a turn later
+        await asyncio.sleep(0.05)  # the transports close their sockets some turns later
 
     def start(self) -> Self:
         self.thread.start()
