@@ -46,9 +46,10 @@ class Request:
 class Peer(asyncio.Protocol):
     """A connection from the gateway. All times are `time.monotonic()`."""
 
-    def __init__(self, on_made, on_seen) -> None:
+    def __init__(self, on_made, on_seen, on_lost) -> None:
         self.on_made = on_made
         self.on_seen = on_seen
+        self.on_lost = on_lost
         self.transport: asyncio.Transport | None = None
         self.received = bytearray()
         self.requests: list[Request] = []
@@ -82,6 +83,7 @@ class Peer(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.was_reset = isinstance(error, ConnectionResetError)
+        self.on_lost(self)
         self.mark_end()
 
     def pause_writing(self) -> None:
