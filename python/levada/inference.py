@@ -8,15 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from levada.asgi import (
-    Headers,
-    Receive,
-    Scope,
-    Send,
-    Unread,
-    raw_path,
-    read_body,
-)
+from levada.asgi import Headers, Receive, Scope, Send, Unread, raw_path, read_body
+from levada.waits import Waits
 
 if TYPE_CHECKING:
     from levada._native import Call, Gateway
@@ -32,13 +25,14 @@ class Inference:
     def __init__(self, gateway: Gateway, body_seconds: float) -> None:
         self.calls = 0  # in progress
         self._gateway = gateway
-        self._body_seconds = body_seconds
+        self._bodies = Waits(body_seconds)
+        self._answers = Waits(WATCH_AFTER_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = await self._opened(scope, receive)
         self.calls += 1
         try:
-            async with Watch(call, receive):
+            with Watch(call, receive, self._answers):
                 await relay(call, send)
         finally:
             self.calls -= 1
@@ -53,7 +47,7 @@ class Inference:
             return cast("Call", admitted)
         if admitted.announced > admitted.body_limit:
             return self._gateway.refuse(Unread.TOO_LARGE.value, headers)
-        body = await read_body(receive, admitted.body_limit, self._body_seconds)
+        body = await read_body(receive, admitted.body_limit, self._bodies)
         if isinstance(body, Unread):
             return self._gateway.refuse(body.value, headers)
         return admitted.open(body)
@@ -62,18 +56,21 @@ class Inference:
 class Watch:
     """Ends the call and its handler when the client leaves; the call, however the handler fails."""
 
-    def __init__(self, call: Call, receive: Receive) -> None:
+    __slots__ = ("_call", "_gone", "_handler", "_receive", "_task", "_waits")
+
+    def __init__(self, call: Call, receive: Receive, waits: Waits) -> None:
         self._call = call
         self._receive = receive
-        self._handler = cast("asyncio.Task[None]", asyncio.current_task())
+        self._waits = waits
+        self._handler = cast("asyncio.Task[None]", asyncio.current_task(waits.loop))
         self._task: asyncio.Task[None] | None = None
         self._gone = False
 
-    async def __aenter__(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._begin)
+    def __enter__(self) -> None:
+        self._waits.begin(self)
 
-    async def __aexit__(self, kind: object, error: object, trace: object) -> bool:
-        self._timer.cancel()
+    def __exit__(self, kind: object, error: object, trace: object) -> bool:
+        self._waits.end(self)
         if self._task is not None:
             self._task.cancel()
         if kind is not None:
@@ -82,8 +79,8 @@ class Watch:
         # and so the server cuts the connection, which says so to the client.
         return self._gone or kind is ConnectionAbortedError
 
-    def _begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._until_gone())
+    def late(self) -> None:
+        self._task = self._waits.loop.create_task(self._until_gone())
 
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

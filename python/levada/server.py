@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -254,6 +254,17 @@ def write_admin(data: Path, url: str, token: str) -> None:
     draft.replace(data / "admin.json")
 
 
+def take_turns() -> None:
+    """From here on a thread of this process that is woken waits until the one that woke it rests.
+
+    Three threads hand each call of the app's door on. Where they share a core the kernel lets the
+    woken one push the other aside, call by call; in turns they carry many calls at a time, for half
+    the price. Linux only; where it is not allowed, all works as before.
+    """
+    with suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def folder(stack: ExitStack, prefix: str) -> Path:
     """A private folder that is gone afterwards."""
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
@@ -324,6 +335,8 @@ def _serve(config: Config, key: str | None, source: Source | None, stack: ExitSt
     def make(ready: Callable[[], None], orphaned: int) -> App:
         from levada.app import Inheritance, create_app
 
+        if config.door == "app":
+            take_turns()
         inherited = Inheritance(config, data, public, admin, local, guard, ready, orphaned)
         return create_app(source, inherited)
 

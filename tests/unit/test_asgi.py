@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from levada import asgi
+from levada.waits import Waits
 
 
 def messages(*parts: Any) -> asgi.Receive:
@@ -57,26 +58,29 @@ def test_a_doubled_header_counts_as_absent() -> None:
 
 @pytest.mark.asyncio
 async def test_a_body_in_one_piece_and_in_many() -> None:
-    assert await asgi.read_body(messages((b"ab", False)), 2, 5) == b"ab"
-    assert await asgi.read_body(messages((b"a", True), (b"", True), (b"b", False)), 2, 5) == b"ab"
+    assert await asgi.read_body(messages((b"ab", False)), 2, Waits(5)) == b"ab"
+    assert (
+        await asgi.read_body(messages((b"a", True), (b"", True), (b"b", False)), 2, Waits(5))
+        == b"ab"
+    )
 
 
 @pytest.mark.asyncio
 async def test_a_message_without_its_fields_is_the_end_of_an_empty_body() -> None:
-    assert await asgi.read_body(messages("http.request"), 2, 5) == b""
+    assert await asgi.read_body(messages("http.request"), 2, Waits(5)) == b""
 
 
 @pytest.mark.asyncio
 async def test_a_body_whose_end_was_not_seen_is_not_returned() -> None:
     broken = messages((b"ab", True), "http.disconnect")
-    assert await asgi.read_body(broken, 10, 5) is asgi.Unread.BROKEN
-    assert await asgi.read_body(messages((b"abc", False)), 2, 5) is asgi.Unread.TOO_LARGE
-    assert await asgi.read_body(messages((b"ab", True)), 10, 0.01) is asgi.Unread.TIMEOUT
+    assert await asgi.read_body(broken, 10, Waits(5)) is asgi.Unread.BROKEN
+    assert await asgi.read_body(messages((b"abc", False)), 2, Waits(5)) is asgi.Unread.TOO_LARGE
+    assert await asgi.read_body(messages((b"ab", True)), 10, Waits(0.01)) is asgi.Unread.TIMEOUT
 
 
 @pytest.mark.asyncio
 async def test_a_handler_that_is_cancelled_while_it_reads_is_cancelled() -> None:
-    task = asyncio.create_task(asgi.read_body(messages((b"ab", True)), 10, 5))
+    task = asyncio.create_task(asgi.read_body(messages((b"ab", True)), 10, Waits(5)))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

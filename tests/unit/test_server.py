@@ -95,6 +95,23 @@ def test_what_is_done_in_a_child_is_not_done_here() -> None:
         server.in_child(os._exit, 0)
 
 
+def test_threads_take_turns_where_the_system_lets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def policy() -> int:
+        server.take_turns()
+        return os.sched_getscheduler(0)
+
+    assert server.in_child(policy) == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    assert server.in_child(policy) == os.SCHED_OTHER
+    monkeypatch.delattr(os, "sched_setscheduler")
+    assert server.in_child(policy) == os.SCHED_OTHER
+
+
 def test_the_child_tells_what_it_has_made_or_why_not() -> None:
     ours, theirs = multiprocessing.Pipe(duplex=False)
     with ours, theirs:
@@ -167,6 +184,8 @@ def test_it_prints_where_it_listens_and_hands_everything_to_its_worker(
         assert all(other.fileno() > 0 for other in self._others)
         return 7
 
+    turns: list[None] = []
+    monkeypatch.setattr(server, "take_turns", lambda: turns.append(None))
     monkeypatch.setattr(Supervisor, "run", run)
     settings = config(door=door, data=tmp_path / "data")
     assert serve(settings, source=Source()) == 7
@@ -178,6 +197,7 @@ def test_it_prints_where_it_listens_and_hands_everything_to_its_worker(
     assert key.startswith("key: sk-")
     assert told["token"] == inherited.guard.token
     assert inherited.orphaned == 3
+    assert len(turns) == (door == "app")
     assert serve(settings, source=Source()) == 7
     assert "key:" not in capsys.readouterr().out
 

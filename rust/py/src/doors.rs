@@ -18,8 +18,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The loop that runs on this thread.
-pub fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static ASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     ASK.import(py, "asyncio", "get_running_loop")?.call0()
 }
@@ -27,6 +26,7 @@ pub fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 /// One event loop and the way to wake it.
 pub struct Bridge {
     event_loop: Py<PyAny>,
+    thread: std::thread::ThreadId,
     wake: OwnedFd,
     due: Mutex<Vec<Py<PyAny>>>,
 }
@@ -43,7 +43,12 @@ impl Bridge {
             }
             OwnedFd::from_raw_fd(fd)
         };
-        let bridge = Arc::new(Self { event_loop: event_loop.clone().unbind(), wake, due: Mutex::default() });
+        let bridge = Arc::new(Self {
+            event_loop: event_loop.clone().unbind(),
+            thread: std::thread::current().id(),
+            wake,
+            due: Mutex::default(),
+        });
         let weak = Arc::downgrade(&bridge);
         let complete = PyCFunction::new_closure(py, None, None, move |args, _| match weak.upgrade() {
             Some(bridge) => bridge.complete(args.py()),
@@ -53,9 +58,11 @@ impl Bridge {
         Ok(bridge)
     }
 
-    /// Whether this is a bridge to `event_loop`.
-    pub fn leads_to(&self, event_loop: &Bound<'_, PyAny>) -> bool {
-        self.event_loop.bind(event_loop.py()).is(event_loop)
+    /// Whether this is a bridge to the loop that runs on this thread. Not asked of asyncio, which looks up the process
+    /// id at every call: one that belongs to this thread and runs can be no other.
+    pub fn leads_here(&self, py: Python<'_>) -> bool {
+        let runs = || self.event_loop.bind(py).call_method0("is_running").and_then(|runs| runs.is_truthy());
+        self.thread == std::thread::current().id() && runs().unwrap_or(false)
     }
 
     /// The loop no longer watches.

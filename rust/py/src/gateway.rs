@@ -19,7 +19,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::call::Call;
-use crate::doors::{self, Bridge, Finish, Later, Slot};
+use crate::doors::{Bridge, Finish, Later, Slot};
 use crate::error;
 
 /// How often idle backend connections are looked through.
@@ -308,8 +308,7 @@ impl Gateway {
     /// The bridge to the loop that runs now.
     fn bridge(&self, py: Python<'_>) -> PyResult<Arc<Bridge>> {
         let mut held = lock(&self.bridge);
-        let running = doors::running_loop(py)?;
-        if let Some(bridge) = held.as_ref().filter(|bridge| bridge.leads_to(&running)) {
+        if let Some(bridge) = held.as_ref().filter(|bridge| bridge.leads_here(py)) {
             return Ok(Arc::clone(bridge));
         }
         let bridge = Bridge::to_running_loop(py)?;
