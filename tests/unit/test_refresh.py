@@ -13,7 +13,7 @@ from levada import loading
 from levada.config import Config, Pems
 from levada.control import keys, refresh
 from levada.control.refresh import Keys, RejectedError, Running
-from levada.control.store import Store
+from levada.control.store import Key, Store
 from levada.loading import Source
 from levada.snapshot import Served
 
@@ -139,6 +139,18 @@ async def test_keys_follow_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyP
     task = asyncio.create_task(held.run())
     await asyncio.sleep(0.1)
     assert gateway.seen == []
+    asked: list[int] = []
+    ask = store.changes_since
+
+    async def changes_since(revision: int) -> tuple[int, list[Key]]:
+        asked.append(revision)
+        return await ask(revision)
+
+    monkeypatch.setattr(store, "changes_since", changes_since)
+    await asyncio.sleep(0.2)
+    asked.clear()
+    await asyncio.sleep(0.2)
+    assert asked == []
     key, _ = await keys.create(store, "one")
     await until(lambda: len(gateway.seen) == 1)
     await keys.revoke(store, key.id)

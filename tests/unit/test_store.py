@@ -61,6 +61,20 @@ async def test_changes_since(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_write_is_seen_without_asking(tmp_path: Path) -> None:
+    async with opened(tmp_path) as reader, opened(tmp_path) as writer:
+        looks = []
+        for key in (KEY, replace(KEY, revoked=1002.0)):
+            await put(writer, key)
+            assert reader.look() is None  # so recent that another write could look the same
+            await asyncio.sleep(0.15)
+            looks.append(reader.look())
+            await reader.changes_since(-1)
+            assert reader.look() == looks[-1] is not None
+        assert looks[0] != looks[1]
+
+
+@pytest.mark.asyncio
 async def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         before = await store.changes_since(-1)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from levada import loading, snapshot
+from levada.control.look import Look, look
 from levada.snapshot import Served
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 0.4
 # A new or revoked key counts within a second.
 KEYS_SECONDS = 0.3
-
-Look = tuple[tuple[int, int, int] | None, ...]
 
 
 class RejectedError(Exception):
@@ -120,7 +118,7 @@ class Running:
             *((tls.certificate, tls.key) if tls else ()),
             *(backend.ca for backend in self.config.backends),
         ]
-        return tuple(_state(path) for path in paths if path is not None)
+        return look(*(path for path in paths if path is not None))
 
 
 class Keys:
@@ -137,21 +135,17 @@ class Keys:
         await self._take(replace=True)
 
     async def run(self) -> None:
-        """What changes from now on."""
+        """What changes from now on. While nothing does, the database is not asked."""
+        taken: Look | None = None
         while True:
             await asyncio.sleep(KEYS_SECONDS)
-            await self._take(replace=False)
+            seen = self._store.look()
+            if seen is None or seen != taken:
+                await self._take(replace=False)
+                taken = seen
 
     async def _take(self, *, replace: bool) -> None:
         revision, changed = await self._store.changes_since(self._revision)
         if changed or replace:
             self.count = self._gateway.keys(snapshot.keys_document(changed, replace=replace))
         self._revision = revision
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -18,12 +18,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from levada.control import migrations
+from levada.control.look import Look, look
 from levada.control.schema import tables
 
 _DATABASE = "levada.db"
 _PEPPER = "pepper"
 _BUSY_SECONDS = 10
 _BEGIN = "levada_begin"
+# The times of files count in steps of up to 10 ms: two writes within one leave the same traces.
+_SETTLED_NS = 100_000_000
 
 
 class StoreError(OSError):
@@ -52,10 +55,11 @@ class Key:
 class Store:
     """An open store. Made by `open`; `pepper` is the secret under which keys are hashed."""
 
-    def __init__(self, engine: AsyncEngine, pepper: bytes, clock: Callable[[], float]) -> None:
+    def __init__(self, file: Path, pepper: bytes, clock: Callable[[], float]) -> None:
         self.pepper = pepper
         self.clock = clock
-        self._engine = engine
+        self._file = file
+        self._engine = engine = _engine(file)
         self._writer = engine.execution_options(**{_BEGIN: "IMMEDIATE"})
         self._keys = tables().tables["keys"]
 
@@ -63,7 +67,7 @@ class Store:
     async def open(cls, data: Path, clock: Callable[[], float] = time.time) -> "Store":
         """Opens or makes the store in the folder `data` and migrates it; StoreError, OSError."""
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store = cls(_engine(data / _DATABASE), _pepper(data), clock)
+        store = cls(data / _DATABASE, _pepper(data), clock)
         try:
             with _told():
                 async with store._writer.begin() as connection:
@@ -72,6 +76,15 @@ class Store:
             await store.close()
             raise
         return store
+
+    def look(self) -> Look | None:
+        """What a write changes, without asking the database: the state of its files.
+
+        None while a write was so recent that another could leave the same traces.
+        """
+        seen = look(self._file, Path(f"{self._file}-wal"))
+        newest = max((one[1] for one in seen if one is not None), default=0)
+        return None if time.time_ns() - newest < _SETTLED_NS else seen
 
     async def close(self) -> None:
         """Gives the connections back; the store is not used afterwards."""

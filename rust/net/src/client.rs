@@ -84,6 +84,12 @@ impl Dialer {
         Ok(Self { host: host.trim_matches(['[', ']']).into(), port, tls, idle: Mutex::default() })
     }
 
+    /// The TLS configuration of its connections, if they have one.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<rustls::ClientConfig>> {
+        self.tls.as_ref().map(|(TlsConnectorBox(connector), _)| Arc::clone(connector.config()))
+    }
+
     /// An idle connection that is still open, the newest first.
     pub fn idle(&self) -> Option<Conn> {
         loop {

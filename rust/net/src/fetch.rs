@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 
 /// The largest answer that is read.
@@ -23,12 +24,12 @@ pub enum Fault {
     Failed(String),
 }
 
-/// Asks once: status and body.
+/// Asks once: status and body. `tls` is what an https URL needs.
 ///
 /// # Errors
 /// There was no answer in time, or none within the bounds.
 pub async fn fetch(
-    tls: Arc<rustls::ClientConfig>,
+    tls: Option<Arc<rustls::ClientConfig>>,
     method: Method,
     url: &str,
     headers: HeaderMap,
@@ -39,20 +40,28 @@ pub async fn fetch(
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config((*tls).clone())
-        .https_or_http()
-        .enable_http1()
-        .build();
-    let client: Client<_, Full<Bytes>> =
-        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
     let exchange = async {
-        let answer = client.request(request).await.map_err(|error| Fault::Failed(told(&error)))?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
-        Ok((status, body.map_err(|error| Fault::Failed(error.to_string()))?.to_bytes()))
+        match tls {
+            None => ask(HttpConnector::new(), request).await,
+            Some(tls) => {
+                let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config((*tls).clone());
+                ask(builder.https_only().enable_http1().build(), request).await
+            }
+        }
     };
     tokio::time::timeout(limit, exchange).await.unwrap_or(Err(Fault::Timeout))
+}
+
+async fn ask<C>(connector: C, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), Fault>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let client: Client<_, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+    let answer = client.request(request).await.map_err(|error| Fault::Failed(told(&error)))?;
+    let status = answer.status().as_u16();
+    let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
+    Ok((status, body.map_err(|error| Fault::Failed(error.to_string()))?.to_bytes()))
 }
 
 /// An error with its causes: the outermost alone says only that it failed.

@@ -223,17 +223,19 @@ impl Gateway {
         too_large(limit, declared)
     }
 
-    /// The TLS configuration for a URL: its backend's own, or the system's roots.
+    /// The TLS configuration for a URL: none without TLS, its backend's own, or the system's roots.
     ///
     /// # Errors
     /// The roots cannot be read.
-    pub fn client_tls(&self, url: &str) -> Result<Arc<rustls::ClientConfig>, String> {
-        let current = self.current.load();
-        let rest = url.strip_prefix("https://").unwrap_or_default();
+    pub fn client_tls(&self, url: &str) -> Result<Option<Arc<rustls::ClientConfig>>, String> {
+        let Some(rest) = url.strip_prefix("https://") else { return Ok(None) };
         let place = rest.split('/').next().unwrap_or_default();
-        let backend =
-            current.snapshot.backends.iter().find(|known| known.secure && *known.authority == *place);
-        tls::client(backend.and_then(|known| known.ca.as_deref()), backend.is_none_or(|known| known.verify))
+        let current = self.current.load();
+        let mut known = current.snapshot.backends.iter().zip(&current.loads);
+        match known.find(|(backend, _)| backend.secure && *backend.authority == *place) {
+            Some((_, load)) => Ok(load.dialer.tls()),
+            None => tls::client(None, true).map(Some),
+        }
     }
 
     /// The TLS configuration of the public listener now in force.
