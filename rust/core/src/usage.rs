@@ -56,6 +56,12 @@ impl Meter {
         self.events += 1;
     }
 
+    /// How many events carried a piece of the answer.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
     /// The backend told a count while the answer still runs: it replaces the one before.
     pub fn running(&mut self, usage: Usage) {
         self.running = Some(usage);

@@ -27,9 +27,10 @@ impl Watch {
         Self { idle, last: Instant::now(), end, timer: None }
     }
 
-    /// Something has come: the idle time begins anew.
-    pub fn progress(&mut self) {
+    /// Something has come: the idle time begins anew. The time it came.
+    pub fn progress(&mut self) -> Instant {
         self.last = Instant::now();
+        self.last
     }
 
     /// Ready when the wait has become too long; to be asked whenever a read is pending.

@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod keys;
 pub mod load;
 pub mod metrics;
+pub mod pace;
 pub mod plan;
 pub mod pump;
 pub mod records;

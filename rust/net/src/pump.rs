@@ -1,7 +1,7 @@
 //! The body of an answer on its way: one read of the backend's socket, one decode, one piece for the client.
 //!
 //! Law: polled by the door; not polled, it does not read, and that is the back-pressure. Ready events are joined, one
-//! that is alone is never delayed.
+//! that is alone is never delayed; how often a fast stream is read, `pace` knows.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,6 +18,7 @@ use crate::attempt::Answer;
 use crate::client::Conn;
 use crate::deadline::Watch;
 use crate::load::{InFlight, Load};
+use crate::pace::Pace;
 
 /// How long the end of a finished stream's framing is waited for, so that its connection can be used again.
 const LINGER: Duration = Duration::from_secs(1);
@@ -163,6 +164,7 @@ pub enum Turn {
 pub struct Events {
     source: Source,
     relay: Relay,
+    pace: Pace,
 }
 
 impl Events {
@@ -172,7 +174,7 @@ impl Events {
         if let Some(conn) = &mut source.conn {
             conn.carry_events();
         }
-        Self { source, relay }
+        Self { source, relay, pace: Pace::new() }
     }
 
     /// The tokens so far.
@@ -192,6 +194,7 @@ impl Events {
                     self.relay.end(true)
                 }
                 Ok(Step::More) if !joined.is_empty() => return self.flow(joined),
+                Ok(Step::More) if self.pace.poll(cx).is_pending() => return Poll::Pending,
                 Ok(Step::More) => match std::task::ready!(self.source.poll_fill(cx)) {
                     Ok(true) => continue,
                     Ok(false) => self.relay.end(true),
@@ -220,7 +223,8 @@ impl Events {
     }
 
     fn flow(&mut self, joined: Joined) -> Poll<Turn> {
-        self.source.watch.progress();
+        let now = self.source.watch.progress();
+        self.pace.turn(now, self.relay.meter.events());
         Poll::Ready(Turn::Events(joined.take()))
     }
 }
