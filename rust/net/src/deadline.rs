@@ -6,7 +6,7 @@
 //! Law: while data flows no timer is touched; there is at most one per call, and it is armed when a read has to wait.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -18,13 +18,15 @@ pub struct Watch {
     last: Instant,
     end: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes.
+    waker: Option<Waker>,
 }
 
 impl Watch {
     /// A watch that begins now and allows no wait beyond `end`.
     #[must_use]
     pub fn new(idle: Duration, end: Instant) -> Self {
-        Self { idle, last: Instant::now(), end, timer: None }
+        Self { idle, last: Instant::now(), end, timer: None, waker: None }
     }
 
     /// Something has come: the idle time begins anew. The time it came.
@@ -37,6 +39,12 @@ impl Watch {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let due = (self.last + self.idle).min(self.end);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        // It would only be told again what it knows.
+        let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if known && !timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.waker = Some(cx.waker().clone());
         while timer.as_mut().poll(cx).is_ready() {
             // It was armed for an earlier event; only the newest counts.
             let due = (self.last + self.idle).min(self.end);

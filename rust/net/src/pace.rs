@@ -1,4 +1,4 @@
-//! How often a stream is read: whenever something has come, but a very fast one only once a millisecond.
+//! How often a stream is read: whenever something has come, but a very fast one only every few milliseconds.
 //!
 //! Law: an event that comes alone is never held up. Only a stream that goes on bringing more than a thousand events a
 //! second, faster than anybody reads, is left to gather for a moment after each turn: then one read and one write carry
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long a fast stream gathers. tokio's timer may add as much again.
-const REST: Duration = Duration::from_millis(1);
+const REST: Duration = Duration::from_millis(3);
 
 /// A stream is judged by what it brought in so long a time, so that no single burst makes it a fast one.
 const WINDOW: Duration = Duration::from_millis(16);
