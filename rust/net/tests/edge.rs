@@ -473,7 +473,11 @@ async fn a_drain_closes_the_idle_and_lets_calls_end() {
         let began = Instant::now();
         assert_eq!(rest(&mut idle).await, "");
         assert!(began.elapsed() < Duration::from_millis(500), "idle closed after {:?}", began.elapsed());
-        assert!(TcpStream::connect(bed.public).await.is_err(), "still accepting");
+        // The listener is another task: it hears of the drain a moment earlier or later.
+        while TcpStream::connect(bed.public).await.is_ok() {
+            assert!(began.elapsed() < Duration::from_millis(600), "still accepting");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         assert!(rest(&mut stream).await.contains("data: [DONE]"));
         assert_eq!(rest(&mut silent).await, "");
         assert!(began.elapsed() < Duration::from_secs(4), "drained after {:?}", began.elapsed());
