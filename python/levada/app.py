@@ -141,16 +141,16 @@ class App:
         self, config: Config, stack: AsyncExitStack
     ) -> tuple[Store, Gateway, Running]:
         """Store, engine and what the engine runs on."""
-        pems = loading.pems(config)
+        enclosed = loading.enclosed(config)
         data = self._data(config, stack)
         store = await Store.open(data)
         stack.push_async_callback(store.close)
         if self._inherited is None:
             await first_key(store)
-        document = snapshot.compile(config, {}, version=1, pepper=store.pepper, pems=pems)
+        document = snapshot.compile(config, {}, version=1, pepper=store.pepper, enclosed=enclosed)
         gateway = self._make(document, str(data), config.threads)
         stack.callback(gateway.close)
-        return store, gateway, Running(gateway, self._source, config, pems, store.pepper)
+        return store, gateway, Running(gateway, self._source, config, enclosed, store.pepper)
 
     def _config(self) -> Config:
         """As it reads now; for a worker whose file went bad, as its parent read it."""

@@ -56,13 +56,17 @@ def serve(
     door: Annotated[
         str | None, typer.Option(help="Who answers inference: edge or app. [env: LEVADA_DOOR]")
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Whose contract is kept: a profile (openai). [env: LEVADA_PROFILE]"),
+    ] = None,
     data: DataFlag = None,
     config: ConfigFlag = None,
 ) -> None:
     """Serve the backends under one address. The first key is LEVADA_KEY, or made and printed."""
     from levada import loading
 
-    flags = loading.Overrides(tuple(backend or ()), host, port, admin_port, door, data)
+    flags = loading.Overrides(tuple(backend or ()), host, port, admin_port, door, profile, data)
     source = loading.Source(loading.locate(config), flags)
     settings = loaded(source.load)
     key = loaded(loading.given_key)

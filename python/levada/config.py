@@ -20,6 +20,7 @@ from levada.values import (
     ModelName,
     Network,
     Number,
+    ProfileName,
     Seconds,
     Secret,
     Url,
@@ -149,6 +150,7 @@ class Config(Section):
 
     listen: Listen = Listen()
     door: Literal["edge", "app"] = "edge"
+    profile: ProfileName = "openai"
     data: FilePath | None = Field(default=Path("data"), validate_default=True)
     threads: Count = Field(default=0, ge=0, le=1024)
     backends: tuple[Backend, ...] = Field(min_length=1)
@@ -170,11 +172,12 @@ class Config(Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Pems:
-    """The texts of the PEM files of a Config: certificate, key, every `ca`."""
+class Enclosed:
+    """What other files hold that a Config names: certificate and key, every `ca`, the profile."""
 
     tls: tuple[str, str] | None = field(default=None, repr=False)
     ca: Mapping[str, str] = field(default_factory=dict, repr=False)
+    profile: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:

@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from levada import document, wording
-from levada.config import Config, Pems, Where, contradictions
+from levada import document, profiles, wording
+from levada.config import Config, Enclosed, Where, contradictions
 from levada.document import ConfigProblems as ConfigProblems
 from levada.document import Problem, spell
+from levada.profiles.compiled import compiled
 from levada.references import UnresolvedError, expand
 
 _FILE_BYTES = 1024 * 1024
@@ -35,6 +36,7 @@ class Overrides:
     port: int | None = None
     admin_port: int | None = None
     door: str | None = None
+    profile: str | None = None
     data: Path | None = None
 
 
@@ -94,8 +96,8 @@ def data_folder(source: Source, environ: Environ | None = None) -> Path | None:
     return load(path, source.overrides, environ).data
 
 
-def pems(config: Config) -> Pems:
-    """The PEM texts as they read now, for certificates are renewed in place. ConfigProblems."""
+def enclosed(config: Config) -> Enclosed:
+    """What the files hold now, for certificates are renewed in place. ConfigProblems."""
     problems: list[Problem] = []
 
     def text(where: Where, path: Path) -> str:
@@ -115,9 +117,14 @@ def pems(config: Config) -> Pems:
         for index, backend in enumerate(config.backends)
         if backend.ca is not None
     }
+    profile: dict[str, Any] = {}
+    try:
+        profile = compiled(profiles.load(config.profile))
+    except profiles.ProfileError as error:
+        problems.append(Problem(config.profile, None, "profile", str(error)))
     if problems:
         raise ConfigProblems(problems)
-    return Pems(pair, authorities)
+    return Enclosed(pair, authorities, profile)
 
 
 def _environ(environ: Environ | None) -> Environ:
@@ -189,6 +196,7 @@ class _Draft:
         self._choose(("listen", "port"), "port", flags.port)
         self._choose(("listen", "admin_port"), "admin-port", flags.admin_port)
         self._choose(("door",), "door", flags.door)
+        self._choose(("profile",), "profile", flags.profile)
         self._choose(("data",), "data", flags.data)
 
     def _choose(self, where: Where, flag: str, given: str | int | Path | None) -> None:
@@ -207,6 +215,7 @@ class _Draft:
             raise ConfigProblems([Problem("levada", None, "", message)])
         for where, path in self._pem_paths():
             self._try_pem(where, path)
+        self._try_profile(self.values.get("profile", "openai"))
         try:
             config = Config.model_validate(self.values, context={"base": self.base})
         except ValidationError as error:
@@ -265,6 +274,14 @@ class _Draft:
             _pem(path)
         except UnresolvedError as error:
             self._problem(where, str(error))
+
+    def _try_profile(self, name: object) -> None:
+        if not isinstance(name, str):
+            return
+        try:
+            compiled(profiles.load(self.base / name if name.endswith((".yaml", ".yml")) else name))
+        except profiles.ProfileError as error:
+            self._problem(("profile",), str(error))
 
     def _problem(self, where: Where, message: str, hint: str | None = None) -> None:
         near = where

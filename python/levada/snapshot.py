@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from levada.config import Backend, Config, Model, Pems
+from levada.config import Backend, Config, Enclosed, Model
 
 _PREFIX = "/v1"
 
@@ -37,14 +37,14 @@ class Credential(Protocol):
 
 
 def compile(
-    config: Config, served: Mapping[str, Served], *, version: int, pepper: bytes, pems: Pems
+    config: Config, served: Mapping[str, Served], *, version: int, pepper: bytes, enclosed: Enclosed
 ) -> bytes:
     """The one document of the data plane; a silent backend counts with what the file says."""
     total = config.deadlines.total
     document = {
         "version": version,
         "auth": {"pepper": pepper.hex()},
-        "backends": [_backend(backend, served, pems) for backend in config.backends],
+        "backends": [_backend(backend, served, enclosed) for backend in config.backends],
         "models": [
             {
                 "name": model.name,
@@ -66,7 +66,8 @@ def compile(
         },
         "retry": config.retry.model_dump(),
         "breaker": config.breaker.model_dump(),
-        "tls": pems.tls and {"certificate": pems.tls[0], "key": pems.tls[1]},
+        "profile": enclosed.profile,
+        "tls": enclosed.tls and {"certificate": enclosed.tls[0], "key": enclosed.tls[1]},
     }
     return _json(document)
 
@@ -92,7 +93,7 @@ def _json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _backend(backend: Backend, served: Mapping[str, Served], pems: Pems) -> dict[str, Any]:
+def _backend(backend: Backend, served: Mapping[str, Served], enclosed: Enclosed) -> dict[str, Any]:
     found = served.get(backend.name)
     path = backend.prefix if backend.prefix is not None else found.path if found else _PREFIX
     return {
@@ -101,7 +102,7 @@ def _backend(backend: Backend, served: Mapping[str, Served], pems: Pems) -> dict
         "path": path,
         "key": backend.key and backend.key.get_secret_value(),
         "verify": backend.verify,
-        "ca": pems.ca.get(backend.name),
+        "ca": enclosed.ca.get(backend.name),
     }
 
 

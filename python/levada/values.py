@@ -106,6 +106,11 @@ def _beside(value: Path, info: ValidationInfo) -> Path:
     return base / value
 
 
+def _profile(value: str, info: ValidationInfo) -> str:
+    """The name of a built-in profile, or a file beside the configuration."""
+    return str(_beside(Path(value), info)) if value.endswith((".yaml", ".yml")) else value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(json_schema_extra={"unit": "s"})]
 Count = Annotated[int, BeforeValidator(_no_bool)]
 Number = Annotated[float, BeforeValidator(_no_bool)]
@@ -116,3 +121,4 @@ Network = Annotated[str, AfterValidator(_network)]
 Url = Annotated[str, AfterValidator(_url)]
 Secret = Annotated[SecretStr, AfterValidator(_sendable)]
 FilePath = Annotated[Path, AfterValidator(_beside)]
+ProfileName = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_profile)]

@@ -30,6 +30,8 @@ from upstream import (
 )
 
 from levada._native import Call, Caller, ConfigError, Gateway
+from levada.profiles import load
+from levada.profiles.compiled import compiled
 
 PEPPER = bytes(range(32))
 KEY = b"sk-test-key"
@@ -64,6 +66,7 @@ def snapshot(url: str, version: int = 1, **more: Any) -> bytes:
         "limits": {"body_bytes": 20971520, "event_bytes": 1048576},
         "retry": {"ratio": 0.1, "per_second": 3.0},
         "breaker": {"failures": 1000, "open_seconds": 5.0},
+        "profile": compiled(load("openai")),
         "tls": None,
         **more,
     }

@@ -91,7 +91,7 @@ def test_what_we_read_may_be_said_once(
 
 
 def test_what_we_do_not_read_may_be_said_twice(running: Levada, shared: ScriptedBackend) -> None:
-    body = GOOD[:-1] + b',"seed":1,"seed":2}'
+    body = GOOD[:-1] + b',"zzz":1,"zzz":2}'
     assert running.chat(body).status == 200
     assert shared.last.body == body
 

@@ -65,7 +65,7 @@ def requests(draw: st.DrawFn, model: str, stream: bool) -> tuple[bytes, bytes]:
     place = draw(written(model))
     members += [
         f'"model"{draw(SPACES)}:\x00',
-        f'"messages":[{{"role":"user","content":{draw(VALUES)}}}]',
+        f'"messages":[{{"role":"user","content":{draw(STRINGS)}}}]',
     ]
     if stream:
         members.append('"stream":true')

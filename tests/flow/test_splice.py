@@ -14,7 +14,7 @@ from vectors import transcripts
 ODD = (
     '  {"temperature" :1.10, "seed":123456789012345678901234567890,"x":1e400,\n\t"messages":[ '
     '{"role":"user","content":"a\\u00e9\\/\\ud83d\\ude42 \u00e9 \U0001f642"} ],"zzz":{"b":[],'
-    '"a":{}},"logit_bias":{"5":-0.0}, "model":  "m"  ,"user":""}  \r\n'
+    '"a":{}},"logit_bias":{"5":-0}, "model":  "m"  ,"user":""}  \r\n'
 ).encode()
 ASK = b'"stream_options":{"include_usage":true}'
 

@@ -15,7 +15,14 @@ DOORS = {
     "granian": {"server.py"},
     "typer": {"cli.py", "key_commands.py", "terminal.py"},
     "ruamel": {"document.py"},
-    "pydantic": {"config.py", "values.py", "loading.py", "wording.py"},
+    "pydantic": {
+        "config.py",
+        "values.py",
+        "loading.py",
+        "wording.py",
+        "profiles/schema.py",
+        "profiles/generate.py",
+    },
     "alembic": {"control/migrations/__init__.py", "control/migrations/versions/v0001_keys.py"},
     "sqlalchemy": {
         "control/store.py",

@@ -11,7 +11,7 @@ from fake_gateway import FakeGateway
 from levada import asgi
 from levada.admin.api import Api
 from levada.admin.auth import Guard
-from levada.config import Pems
+from levada.config import Enclosed
 from levada.control.discovery import Discovery
 from levada.control.refresh import Running
 from levada.loading import Source
@@ -32,7 +32,7 @@ class Ask:
         self.file = file
         self.gateway: Any = FakeGateway()
         config = Source(file).load({})
-        self.running = Running(self.gateway, Source(file), config, Pems(), b"p")
+        self.running = Running(self.gateway, Source(file), config, Enclosed(), b"p")
         self.discovery = Discovery(self.gateway, self.running)
         self.api = Api(GUARD, self.running, self.discovery, Held(), self.elsewhere)  # type: ignore[arg-type]
 

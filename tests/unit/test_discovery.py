@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_gateway import FakeGateway
 
-from levada.config import Config, Pems
+from levada.config import Config, Enclosed
 from levada.control import discovery as module
 from levada.control.discovery import Discovery, listed
 from levada.control.refresh import Running
@@ -24,7 +24,7 @@ def made(**backend: Any) -> tuple[FakeGateway, Running, Discovery]:
         {"backends": [{"name": "one", "url": URL, **backend}], "health": {"interval": 0.05}}
     )
     gateway = FakeGateway()
-    running = Running(gateway, Source(), config, Pems(), b"p" * 32)  # type: ignore[arg-type]
+    running = Running(gateway, Source(), config, Enclosed(), b"p" * 32)  # type: ignore[arg-type]
     return gateway, running, Discovery(gateway, running)  # type: ignore[arg-type]
 
 

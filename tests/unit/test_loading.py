@@ -193,14 +193,14 @@ def test_paths_are_relative_to_the_file(file: Path) -> None:
     )
     config = loading.load(file, None, {})
     assert config.data == file.parent / "state"
-    pems = loading.pems(config)
-    assert pems.tls == (PEM, PEM)
-    assert pems.ca == {"a": PEM}
-    assert "BEGIN" not in repr(pems)
+    enclosed = loading.enclosed(config)
+    assert enclosed.tls == (PEM, PEM)
+    assert enclosed.ca == {"a": PEM}
+    assert "BEGIN" not in repr(enclosed)
     (file.parent / "ca.pem").unlink()
     (file.parent / "k.pem").write_text("nothing")
     with pytest.raises(ConfigProblems) as refused:
-        loading.pems(config)
+        loading.enclosed(config)
     texts = [str(problem) for problem in refused.value.problems]
     assert texts[0].endswith(f"listen.tls.key: '{file.parent}/k.pem' holds no PEM block")
     assert "backends[0].ca: cannot read" in texts[1]
@@ -208,8 +208,8 @@ def test_paths_are_relative_to_the_file(file: Path) -> None:
 
 def test_no_pem_file_is_needed(file: Path) -> None:
     file.write_text(MINIMAL)
-    pems = loading.pems(loading.load(file, None, {}))
-    assert (pems.tls, pems.ca) == (None, {})
+    enclosed = loading.enclosed(loading.load(file, None, {}))
+    assert (enclosed.tls, enclosed.ca) == (None, {})
 
 
 def test_a_pasted_pem_is_not_shown(file: Path) -> None:
@@ -301,3 +301,23 @@ def test_data_folder(file: Path) -> None:
     assert loading.data_folder(Source(), {"LEVADA_CONFIG": str(file)}) == file.parent / "data"
     file.write_text(f"data: null\n{MINIMAL}")
     assert loading.data_folder(Source(file), {}) is None
+
+
+GPU = "backends: [{name: a, url: 'http://b:1'}]\n"
+
+
+def test_a_profile_is_named_or_lies_beside_the_file(file: Path) -> None:
+    said = one_problem(file, GPU + "profile: openay\n")
+    assert said.startswith("levada.yaml:2: profile: no profile is named 'openay'; built in are")
+    assert one_problem(file, GPU + "profile: [1]\n").startswith("levada.yaml:2: profile: ")
+    own = file.with_name("own.yaml")
+    own.write_text("id: own\nversion: '1'\nextends: flexai\nendpoints: {embeddings: absent}\n")
+    file.write_text(GPU + "profile: own.yaml\n")
+    config = loading.load(file, Overrides(), {})
+    assert config.profile == str(own)
+    enclosed = loading.enclosed(config)
+    assert enclosed.profile["name"] == "own"
+    assert enclosed.profile["endpoints"]["embeddings"] is None
+    own.unlink()
+    with pytest.raises(ConfigProblems, match="no profile is named"):
+        loading.enclosed(config)

@@ -10,7 +10,7 @@ import pytest
 from fake_gateway import FakeGateway
 
 from levada import loading
-from levada.config import Config, Pems
+from levada.config import Config, Enclosed
 from levada.control import keys, refresh
 from levada.control.refresh import Keys, RejectedError, Running
 from levada.control.store import Key, Store
@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 def made(file: Path) -> tuple[FakeGateway, Running]:
     gateway, source = FakeGateway(), Source(file)
     config = source.load({})
-    running = Running(gateway, source, config, loading.pems(config), b"p" * 32)  # type: ignore[arg-type]
+    running = Running(gateway, source, config, loading.enclosed(config), b"p" * 32)  # type: ignore[arg-type]
     return gateway, running
 
 
@@ -166,4 +166,4 @@ def test_a_guest_without_a_file_has_nothing_to_watch(monkeypatch: pytest.MonkeyP
     monkeypatch.delitem(os.environ, "LEVADA_CONFIG", raising=False)
     config = Config.model_validate({"backends": [{"name": "one", "url": "http://127.0.0.1:9"}]})
     gateway: Any = FakeGateway()
-    assert Running(gateway, Source(), config, Pems(), b"")._look() == ()
+    assert Running(gateway, Source(), config, Enclosed(), b"")._look() == ()

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from levada.config import Config, Pems
+from levada.config import Config, Enclosed
 from levada.control.store import Key
 from levada.snapshot import Served, compile, keys_document
 
@@ -20,16 +20,16 @@ def config(**settings: object) -> Config:
 
 
 def document(
-    settings: Config, served: dict[str, Served] | None = None, pems: Pems | None = None
+    settings: Config, served: dict[str, Served] | None = None, enclosed: Enclosed | None = None
 ) -> dict[str, Any]:
-    raw = compile(settings, served or {}, version=3, pepper=PEPPER, pems=pems or Pems())
+    raw = compile(settings, served or {}, version=3, pepper=PEPPER, enclosed=enclosed or Enclosed())
     value: dict[str, Any] = json.loads(raw)
     return value
 
 
 def test_the_whole_document() -> None:
     served = {"a": Served("", ("tiny", "small")), "b": Served("/x", ("ignored",))}
-    found = document(config(), served, Pems(tls=("CERT", "KEY"), ca={"b": "CA"}))
+    found = document(config(), served, Enclosed(("CERT", "KEY"), {"b": "CA"}, {"name": "p"}))
     model = {"created": 1700000000, "owned_by": "levada"}
     a, b = "a", "b"
     assert found == {
@@ -59,6 +59,7 @@ def test_the_whole_document() -> None:
         "limits": {"body_bytes": 20971520, "event_bytes": 1048576},
         "retry": {"ratio": 0.1, "per_second": 3.0},
         "breaker": {"failures": 3, "open_seconds": 5.0},
+        "profile": {"name": "p"},
         "tls": {"certificate": "CERT", "key": "KEY"},
     }
 
@@ -105,7 +106,8 @@ def test_the_order_of_answers_does_not_matter() -> None:
     one = {"a": Served("/v1", ("x", "y")), "c": Served("/v1", ("z",))}
     other = {"c": Served("/v1", ("z",)), "a": Served("/v1", ("y", "x"))}
     texts = {
-        compile(config(), served, version=1, pepper=PEPPER, pems=Pems()) for served in (one, other)
+        compile(config(), served, version=1, pepper=PEPPER, enclosed=Enclosed())
+        for served in (one, other)
     }
     assert len(texts) == 1
 

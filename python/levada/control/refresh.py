@@ -18,7 +18,7 @@ from levada.snapshot import Served
 
 if TYPE_CHECKING:
     from levada._native import Gateway
-    from levada.config import Config, Pems
+    from levada.config import Config, Enclosed
     from levada.control.store import Store
 
 log = structlog.get_logger(__name__)
@@ -42,28 +42,33 @@ class Running:
     """The configuration and the models in force, and the version that the engine knows them by."""
 
     def __init__(
-        self, gateway: Gateway, source: loading.Source, config: Config, pems: Pems, pepper: bytes
+        self,
+        gateway: Gateway,
+        source: loading.Source,
+        config: Config,
+        enclosed: Enclosed,
+        pepper: bytes,
     ) -> None:
         self.config = config
         self.served: dict[str, Served] = {}
         self.version = 1
         self._gateway = gateway
         self._source = source
-        self._pems = pems
+        self._enclosed = enclosed
         self._pepper = pepper
 
     def found(self, backend: str, served: Served) -> None:
         """A backend has said what it serves."""
         if self.served.get(backend) != served:
-            self._swap(self.config, {**self.served, backend: served}, self._pems)
+            self._swap(self.config, {**self.served, backend: served}, self._enclosed)
             log.info("models", backend=backend, models=list(served.models))
 
     def reload(self) -> int:
         """Load, compile, swap; the new version. RejectedError says why nothing changed."""
         try:
             config = self._source.load()
-            pems = loading.pems(config)
-            self._swap(config, self._still_known(config), pems)
+            enclosed = loading.enclosed(config)
+            self._swap(config, self._still_known(config), enclosed)
         except (loading.ConfigProblems, ValueError) as error:
             problems = [str(one) for one in getattr(error, "problems", [error])]
             self._gateway.count("config_reload_success", 0)
@@ -75,7 +80,7 @@ class Running:
 
     def models(self) -> list[str]:
         """The names that clients may ask for now."""
-        document = self._document(self.version, self.config, self.served, self._pems)
+        document = self._document(self.version, self.config, self.served, self._enclosed)
         return [model["name"] for model in json.loads(document)["models"]]
 
     async def watch(self) -> None:
@@ -92,18 +97,20 @@ class Running:
                     continue  # said already; the next change may mend it
             last = now
 
-    def _swap(self, config: Config, served: dict[str, Served], pems: Pems) -> None:
-        self._gateway.swap(self._document(self.version + 1, config, served, pems))
+    def _swap(self, config: Config, served: dict[str, Served], enclosed: Enclosed) -> None:
+        self._gateway.swap(self._document(self.version + 1, config, served, enclosed))
         if config.listen != self.config.listen:
             log.warning("a change of 'listen' counts from the next start on")
         self.version += 1
-        self.config, self.served, self._pems = config, served, pems
+        self.config, self.served, self._enclosed = config, served, enclosed
         self._gateway.count("config_version", self.version)
 
     def _document(
-        self, version: int, config: Config, served: dict[str, Served], pems: Pems
+        self, version: int, config: Config, served: dict[str, Served], enclosed: Enclosed
     ) -> bytes:
-        return snapshot.compile(config, served, version=version, pepper=self._pepper, pems=pems)
+        return snapshot.compile(
+            config, served, version=version, pepper=self._pepper, enclosed=enclosed
+        )
 
     def _still_known(self, config: Config) -> dict[str, Served]:
         """What unchanged backends have answered; the others are asked anew."""

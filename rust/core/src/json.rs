@@ -61,19 +61,26 @@ pub struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
     depth: usize,
+    key_at: usize,
 }
 
 impl<'a> Scanner<'a> {
     /// Starts at the first byte of `text`.
     #[must_use]
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, depth: 0 }
+        Self { text, at: 0, depth: 0, key_at: 0 }
     }
 
     /// How many bytes have been read.
     #[must_use]
     pub fn at(&self) -> usize {
         self.at
+    }
+
+    /// Where the key stands that an object's `member` was called with, until it takes the value.
+    #[must_use]
+    pub fn key_at(&self) -> usize {
+        self.key_at
     }
 
     /// The text at `span`.
@@ -115,8 +122,11 @@ impl<'a> Scanner<'a> {
             return Ok(start..self.at);
         }
         loop {
+            self.peek();
+            let begin = self.at;
             let key = self.string()?;
             self.expect(b':')?;
+            self.key_at = begin;
             member(key, self)?;
             if self.close(b'}') {
                 return Ok(start..self.at);

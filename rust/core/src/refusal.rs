@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::profile::Errors;
+
 /// What went wrong, as a row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -31,6 +33,8 @@ pub enum Kind {
     AboveMaximum,
     /// A key that we read occurs twice.
     DuplicateParameter,
+    /// A parameter that is not known here, or that no client may send.
+    UnknownParameter,
     /// The request line or a header breaks HTTP.
     BadHeader,
     /// Not exactly one valid Host.
@@ -116,6 +120,7 @@ impl Kind {
                 (400, INVALID, Some("integer_above_max_value"), "Integer above maximum value.")
             }
             Self::DuplicateParameter => (400, INVALID, Some("duplicate_parameter"), "Duplicate parameter."),
+            Self::UnknownParameter => (400, INVALID, Some("unknown_parameter"), "Unknown parameter."),
             Self::BadHeader => (400, INVALID, None, "The request's headers are not valid HTTP."),
             Self::BadHost => (400, INVALID, None, "The request must have exactly one valid Host header."),
             Self::TwoAuthorizations => {
@@ -226,6 +231,7 @@ struct Parts {
     param: Option<Cow<'static, str>>,
     retry_after: Option<u32>,
     allow: Option<&'static str>,
+    doc_url: Option<Box<str>>,
 }
 
 #[derive(Serialize)]
@@ -239,6 +245,8 @@ struct Inner<'a> {
     r#type: &'a str,
     param: Option<&'a str>,
     code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doc_url: Option<&'a str>,
 }
 
 impl Refusal {
@@ -258,6 +266,7 @@ impl Refusal {
             param: None,
             retry_after,
             allow: None,
+            doc_url: None,
         }))
     }
 
@@ -272,6 +281,33 @@ impl Refusal {
     #[must_use]
     pub fn param(mut self, path: impl Into<Cow<'static, str>>) -> Self {
         self.0.param = Some(path.into());
+        self
+    }
+
+    /// With this `code` in place of the table's.
+    #[must_use]
+    pub fn with_code(mut self, code: &'static str) -> Self {
+        self.0.code = Some(code.into());
+        self
+    }
+
+    /// As a profile words it.
+    #[must_use]
+    pub fn styled(mut self, errors: &Errors) -> Self {
+        let parts = &mut self.0;
+        if parts.kind == Kind::ModelNotFound {
+            parts.status = errors.unknown_model_status.unwrap_or(parts.status);
+        }
+        if parts.status == 401 {
+            if let Some(error_type) = &errors.unauthorized_type {
+                parts.error_type = error_type.to_string().into();
+            }
+            parts.doc_url.clone_from(&errors.doc_url);
+        }
+        let keeps = |code: &str| errors.code_keep.iter().any(|kept| **kept == *code);
+        if errors.code_null && parts.status == 400 && parts.code.as_deref().is_some_and(|code| !keeps(code)) {
+            parts.code = None;
+        }
         self
     }
 
@@ -344,6 +380,7 @@ impl Refusal {
                 r#type: &self.0.error_type,
                 param: self.0.param.as_deref(),
                 code: self.0.code.as_deref(),
+                doc_url: self.0.doc_url.as_deref(),
             },
         };
         serde_json::to_vec(&envelope).unwrap_or_default().into()

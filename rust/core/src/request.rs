@@ -4,10 +4,12 @@
 //! here and reaches no backend.
 
 mod judge;
+mod replies;
 mod scan;
 
 use std::ops::Range;
 
+use crate::profile::{Profile, Rules};
 use crate::refusal::{Kind, Refusal};
 use crate::splice::Edit;
 
@@ -62,6 +64,8 @@ pub struct Request {
     pub max_tokens: Option<u64>,
     model_span: Range<usize>,
     usage: UsagePlace,
+    /// What the profile takes out.
+    edits: Vec<Edit>,
     end: usize,
 }
 
@@ -76,43 +80,46 @@ enum UsagePlace {
     Object { brace: usize, empty: bool },
     /// `include_usage` has this value.
     Value(Range<usize>),
+    /// It is no object: the backend will say so.
+    Foreign,
 }
 
-/// Reads `body` as a request to `endpoint`.
+/// Reads `body` as a request to an endpoint with these rules of this profile.
 ///
 /// # Errors
 /// The refusal for the first thing wrong with it, in the documented order of checks.
-pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<Request, Refusal> {
+pub fn read(profile: &Profile, rules: &Rules, body: &[u8]) -> Result<Request, Refusal> {
     if simdutf8::basic::from_utf8(body).is_err() {
         return Err(Refusal::of(Kind::BadJson));
     }
-    let (seen, end) = scan::scan(body)?;
-    judge::judge(endpoint, &seen, end)
+    let seen = scan::scan(profile, rules, body)?;
+    judge::judge(rules, seen, body)
 }
 
 impl Request {
     /// The edits that turn the client's body into the backend's: its own name for the model, and the usage chunk asked for.
     #[must_use]
     pub fn edits(&self, upstream_model: Option<&str>, ask_usage: bool) -> Vec<Edit> {
-        let mut edits = Vec::new();
+        let mut edits = self.edits.clone();
         if let Some(name) = upstream_model {
             edits.push(Edit { span: self.model_span.clone(), with: name.into() });
         }
         if ask_usage && self.stream && !self.include_usage {
-            edits.push(self.usage_edit());
+            edits.extend(self.usage_edit());
         }
         edits
     }
 
-    fn usage_edit(&self) -> Edit {
+    fn usage_edit(&self) -> Option<Edit> {
         let (span, with) = match &self.usage {
             UsagePlace::Absent => (self.end - 1..self.end - 1, r#","stream_options":{"include_usage":true}"#),
             UsagePlace::Null(span) => (span.clone(), r#"{"include_usage":true}"#),
             UsagePlace::Object { brace, empty: true } => (*brace..*brace, r#""include_usage":true"#),
             UsagePlace::Object { brace, empty: false } => (*brace..*brace, r#""include_usage":true,"#),
             UsagePlace::Value(span) => (span.clone(), "true"),
+            UsagePlace::Foreign => return None,
         };
-        Edit { span, with: with.into() }
+        Some(Edit { span, with: with.into() })
     }
 }
 
@@ -122,6 +129,18 @@ mod tests {
 
     use super::*;
     use crate::{bounds, splice};
+
+    /// The built-in profile of this name, as the control plane compiles it.
+    fn built_in(name: &str) -> Profile {
+        let vectors = include_str!("../../../tests/vectors/profiles.json");
+        let all: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        Profile::parse(all[name].to_string().as_bytes()).unwrap()
+    }
+
+    fn read(endpoint: Endpoint, body: &[u8]) -> Result<Request, Refusal> {
+        let profile = built_in("openai");
+        super::read(&profile, profile.rules(endpoint).unwrap(), body)
+    }
 
     fn said(endpoint: Endpoint, body: &str) -> serde_json::Value {
         let refusal = read(endpoint, body.as_bytes()).unwrap_err();
@@ -137,7 +156,7 @@ mod tests {
 
     #[test]
     fn reads_what_it_needs() {
-        let body = br#" {"messages":[{"role":"user"}],"mod\u0065l":"a\u0062","n":2,"max_tokens":7,"stream":true,"x":1e99,
+        let body = br#" {"messages":[{"role":"user","content":"x"}],"mod\u0065l":"a\u0062","n":2,"max_tokens":7,"stream":true,"x":1e99,
             "stream_options":{"a":1,"include_usage":true}} "#;
         let request = read(Endpoint::Chat, body).unwrap();
         assert_eq!((&*request.model, request.stream, request.include_usage), ("ab", true, true));
@@ -147,7 +166,8 @@ mod tests {
 
     #[test]
     fn edits_touch_only_their_span() {
-        let base = r#"{"model": "a", "messages":[{}],"temperature":1.00,"stream":true"#;
+        let base =
+            r#"{"model": "a", "messages":[{"role":"user","content":"x"}],"temperature":1.00,"stream":true"#;
         assert_eq!(
             spliced(&format!("{base}}}"), Some("\"b/c\"")),
             format!("{},\"stream_options\":{{\"include_usage\":true}}}}", base.replace("\"a\"", "\"b/c\""))
@@ -165,68 +185,50 @@ mod tests {
     }
 
     #[test]
-    fn refuses_in_order_and_names_the_place() {
-        let chat = Endpoint::Chat;
+    fn refuses_what_the_catalogue_does_not_list() {
+        let body =
+            |rest: &str| format!(r#"{{"model":"a","messages":[{{"role":"user","content":"x"}}]{rest}}}"#);
         let rows = [
-            (chat, "[]", None, None),
-            (chat, "{\"model\":\"a\"", None, None),
-            (chat, "{}", None, None),
-            (chat, r#"{"model":null,"messages":1}"#, None, None),
-            (chat, r#"{"model":7}"#, None, None),
-            (chat, r#"{"model":"a"}"#, Some("messages"), Some("missing_required_parameter")),
-            (chat, r#"{"model":"a","messages":1}"#, Some("messages"), Some("invalid_type")),
-            (chat, r#"{"model":"a","messages":[]}"#, Some("messages"), Some("empty_array")),
-            (chat, r#"{"model":"a","messages":[{},3]}"#, Some("messages[1]"), Some("invalid_type")),
-            (chat, r#"{"model":"a","messages":[{}],"n":"2"}"#, Some("n"), Some("invalid_type")),
-            (chat, r#"{"model":"a","messages":[{}],"n":0}"#, Some("n"), Some("integer_below_min_value")),
-            (
-                chat,
-                r#"{"model":"a","messages":[{}],"max_tokens":-1}"#,
-                Some("max_tokens"),
-                Some("integer_below_min_value"),
-            ),
-            (
-                chat,
-                r#"{"model":"a","messages":[{}],"max_tokens":99999999999999999999999999999999999999999}"#,
-                Some("max_tokens"),
-                Some("integer_above_max_value"),
-            ),
-            (chat, r#"{"model":"a","messages":[{}],"stream":1}"#, Some("stream"), Some("invalid_type")),
-            (chat, r#"{"model":"a","messages":[{}],"stream_options":{}}"#, Some("stream_options"), None),
-            (
-                chat,
-                r#"{"model":"a","messages":[{}],"stream":true,"stream_options":[]}"#,
-                Some("stream_options"),
-                Some("invalid_type"),
-            ),
-            (
-                chat,
-                r#"{"model":"a","messages":[{}],"stream":true,"stream_options":{"include_usage":1}}"#,
-                Some("stream_options.include_usage"),
-                Some("invalid_type"),
-            ),
-            (
-                chat,
-                r#"{"model":"a","messages":[{}],"m\u006fdel":"b"}"#,
-                Some("model"),
-                Some("duplicate_parameter"),
-            ),
-            (Endpoint::Embeddings, r#"{"model":"a"}"#, Some("input"), Some("missing_required_parameter")),
-            (Endpoint::Embeddings, r#"{"model":"a","input":1}"#, Some("input"), Some("invalid_type")),
-            (Endpoint::Completions, r#"{"model":"a","prompt":{}}"#, Some("prompt"), Some("invalid_type")),
+            (body(r#","m\u006fdel":"b""#), Some("model"), Some("duplicate_parameter")),
+            (body(r#","n":1,"n":2"#), Some("n"), Some("duplicate_parameter")),
+            (body(r#","max_tokens":1e400"#), Some("max_tokens"), Some("invalid_type")),
+            (format!("{{{}", &body("")[1..body("").len() - 1]), None, None),
+            ("[]".to_owned(), None, None),
         ];
-        for (endpoint, body, param, code) in rows {
-            let error = said(endpoint, body);
+        for (body, param, code) in rows {
+            let error = said(Endpoint::Chat, &body);
             assert_eq!((error["param"].as_str(), error["code"].as_str()), (param, code), "{body}");
         }
-        assert!(read(Endpoint::Embeddings, br#"{"model":"a","input":"x"}"#).is_ok());
-        assert!(read(Endpoint::Completions, br#"{"model":"a","prompt":[1]}"#).is_ok());
+        assert!(read(Endpoint::Embeddings, br#"{"model":"a","input":[[1,2],[3]]}"#).is_ok());
+        assert!(read(Endpoint::Completions, br#"{"model":"a"}"#).is_ok());
+    }
+
+    #[test]
+    fn what_a_profile_ignores_is_taken_out_with_its_comma() {
+        let profile = built_in("mittwald-dedicated");
+        let rules = profile.rules(Endpoint::Chat).unwrap();
+        let (m, u) = (r#""model": "a""#, r#""messages":[{"role":"user","content":"x"}]"#);
+        let (m, u) = (m.to_owned(), u.to_owned());
+        for (body, wanted) in [
+            (format!(r#"{{"user":5, {m}, {u}}}"#), format!("{{{m}, {u}}}")),
+            (format!(r#"{{{m} , "user":{{}} ,{u}}}"#), format!("{{{m} ,{u}}}")),
+            (format!(r#"{{ {m}, {u} , "user" : null }}"#), format!("{{ {m}, {u} }}")),
+        ] {
+            let request = super::read(&profile, rules, body.as_bytes()).unwrap();
+            let out = splice::apply(Bytes::from(body), request.edits(None, true));
+            assert_eq!(String::from_utf8(out.to_vec()).unwrap(), wanted);
+        }
     }
 
     #[test]
     fn depth_counts_from_the_body() {
-        let nest =
-            |n: usize| format!(r#"{{"model":"a","messages":[{{}}],"x":{}{}}}"#, "[".repeat(n), "]".repeat(n));
+        let nest = |n: usize| {
+            format!(
+                r#"{{"model":"a","messages":[{{"role":"user","content":"x"}}],"x":{}{}}}"#,
+                "[".repeat(n),
+                "]".repeat(n)
+            )
+        };
         assert!(read(Endpoint::Chat, nest(bounds::JSON_DEPTH - 1).as_bytes()).is_ok());
         assert_eq!(
             read(Endpoint::Chat, nest(bounds::JSON_DEPTH).as_bytes()).unwrap_err().kind(),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::auth::Pepper;
+use crate::profile::Profile;
 use crate::{bounds, breaker};
 use document::Fields;
 
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub breaker: breaker::Rules,
     /// Certificate of the public listener.
     pub tls: Option<Tls>,
+    /// What is promised to clients.
+    pub profile: Profile,
     index: HashMap<Arc<str>, usize>,
     list: Bytes,
 }
@@ -193,6 +196,7 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     let retry = fields.section("retry").map(retry);
     let breaker = fields.section("breaker").map(rules);
     let tls = fields.optional_section("tls").map(tls);
+    let profile = fields.section("profile").map(Profile::read);
     fields.done();
     let index = models.iter().enumerate().map(|(at, model)| (Arc::clone(&model.name), at)).collect();
     let list = list(&models);
@@ -209,6 +213,7 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
         retry_per_second,
         breaker: breaker?,
         tls,
+        profile: profile?,
         index,
         list,
     })

@@ -2,14 +2,25 @@
 #![no_main]
 
 use bytes::Bytes;
+use levada_core::profile::Profile;
 use levada_core::request::{self, Endpoint};
 use levada_core::splice;
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
+use std::sync::LazyLock;
+
+/// The built-in profiles, as the control plane compiles them.
+static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
+    let text = include_str!("../../../tests/vectors/profiles.json");
+    let all: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).expect("the vectors are JSON");
+    all.values().map(|one| Profile::parse(one.to_string().as_bytes()).expect("a profile")).collect()
+});
 
 fuzz_target!(|body: &[u8]| {
-    for endpoint in Endpoint::ALL {
-        let Ok(request) = request::read(endpoint, body) else { continue };
+    let endpoints = PROFILES.iter().flat_map(|profile| Endpoint::ALL.map(|endpoint| (profile, endpoint)));
+    for (profile, endpoint) in endpoints {
+        let Some(rules) = profile.rules(endpoint) else { continue };
+        let Ok(request) = request::read(profile, rules, body) else { continue };
         assert!(is_json(body));
         for upstream in [None, Some(r#""up\"stream""#)] {
             for ask_usage in [false, true] {
@@ -18,7 +29,7 @@ fuzz_target!(|body: &[u8]| {
                 let edited = splice::apply(Bytes::copy_from_slice(body), edits);
                 assert!(is_json(&edited));
                 assert!(!unchanged || edited == body);
-                let again = request::read(endpoint, &edited).expect("an edited request is a request");
+                let again = request::read(profile, rules, &edited).expect("an edited request is a request");
                 let model = upstream.map_or(&*request.model, |_| "up\"stream");
                 assert_eq!(&*again.model, model);
                 assert_eq!(again.include_usage, request.include_usage || (ask_usage && request.stream));

@@ -93,7 +93,7 @@ impl Call {
         let head = match std::mem::replace(&mut self.state, State::Ended) {
             State::Planned(plan) => match self.attempt_all(&plan).await {
                 Ok(brought) => self.begin(brought),
-                Err(refusal) => self.refuse(refusal),
+                Err(refusal) => self.refuse(refusal.styled(&plan.current.snapshot.profile.errors)),
             },
             State::Own(own) => match own.refusal {
                 Some(refusal) => self.refuse(refusal),

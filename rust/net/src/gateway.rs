@@ -140,38 +140,44 @@ impl Gateway {
         tally.key = caller.key.as_ref().map(|key| Arc::clone(&key.id));
         let route = Route::of(path);
         if !route.takes(method) {
-            return Call::refused(tally, misdirected(&route, method, path));
+            return self.refused(tally, misdirected(&route, method, path));
         }
         match route {
-            Route::Inference(endpoint) => match self.admit(&caller, &mut tally, endpoint, body) {
+            Route::Inference(endpoint) => match self.admit(&caller, &mut tally, endpoint, path, body) {
                 Ok(plan) => Call::planned(tally, plan),
-                Err(refusal) => Call::refused(tally, refusal),
+                Err(refusal) => self.refused(tally, refusal),
             },
             Route::Models => Call::answered(tally, 200, self.models(&caller)),
             Route::Model(name) => match self.model(&caller, &name) {
                 Ok(body) => Call::answered(tally, 200, body),
-                Err(refusal) => Call::refused(tally, refusal),
+                Err(refusal) => self.refused(tally, refusal),
             },
             Route::Live => Call::answered(tally, 200, Bytes::from_static(b"{\"status\":\"ok\"}")),
             Route::Ready if self.ready.load(Relaxed) => {
                 Call::answered(tally, 200, Bytes::from_static(b"{\"status\":\"ready\"}"))
             }
             Route::Ready => Call::answered(tally, 503, Bytes::from_static(b"{\"status\":\"not ready\"}")),
-            Route::Unknown => Call::refused(tally, misdirected(&Route::Unknown, method, path)),
+            Route::Unknown => self.refused(tally, misdirected(&Route::Unknown, method, path)),
         }
     }
 
     /// A call that is refused for what the door itself has noticed.
     pub fn refuse(self: &Arc<Self>, headers: &HeaderMap, refusal: Refusal) -> Call {
-        Call::refused(Tally::open(Arc::clone(&self.books), request_id(headers)), refusal)
+        self.refused(Tally::open(Arc::clone(&self.books), request_id(headers)), refusal)
     }
 
-    /// Admission, one step a line: size, parse, model, permission.
+    /// A refused call, in the profile's words.
+    fn refused(&self, tally: Tally, refusal: Refusal) -> Call {
+        Call::refused(tally, refusal.styled(&self.current.load().snapshot.profile.errors))
+    }
+
+    /// Admission, one step a line: size, profile, parse, model, permission.
     fn admit(
         &self,
         caller: &Caller,
         tally: &mut Tally,
         endpoint: Endpoint,
+        path: &str,
         body: Bytes,
     ) -> Result<Plan, Refusal> {
         let current = self.current.load_full();
@@ -179,7 +185,10 @@ impl Gateway {
         if body.len() > caller.body_limit {
             return Err(too_large(caller.body_limit, Some(body.len() as u64)));
         }
-        let request = request::read(endpoint, &body)?;
+        let profile = &current.snapshot.profile;
+        let rules =
+            profile.rules(endpoint).ok_or_else(|| misdirected(&Route::Unknown, &Method::POST, path))?;
+        let request = request::read(profile, rules, &body)?;
         tally.stream = request.stream;
         let model = permitted(caller, &current.snapshot, &request.model)?;
         tally.model = current
@@ -211,7 +220,12 @@ impl Gateway {
     fn model(&self, caller: &Caller, name: &str) -> Result<Bytes, Refusal> {
         let current = self.current.load();
         let index = permitted(caller, &current.snapshot, name)?;
-        current.snapshot.models.get(index).map(|model| model.listed.clone()).ok_or_else(|| not_found(name))
+        current
+            .snapshot
+            .models
+            .get(index)
+            .map(|model| model.listed.clone())
+            .ok_or_else(|| not_found(&current.snapshot, name))
     }
 
     /// The refusal for a body over the limit, as its head announced it.
@@ -295,7 +309,7 @@ impl Gateway {
 
 /// The index of a model that exists and that the caller may use.
 fn permitted(caller: &Caller, snapshot: &Snapshot, name: &str) -> Result<usize, Refusal> {
-    let index = snapshot.position(name).ok_or_else(|| not_found(name))?;
+    let index = snapshot.position(name).ok_or_else(|| not_found(snapshot, name))?;
     if caller.key.as_ref().is_some_and(|key| !key.permits(name)) {
         let words = format!("This key does not have access to the model `{name}`.");
         return Err(Refusal::of(Kind::ModelForbidden).message(words));
@@ -303,9 +317,12 @@ fn permitted(caller: &Caller, snapshot: &Snapshot, name: &str) -> Result<usize, 
     Ok(index)
 }
 
-fn not_found(name: &str) -> Refusal {
+fn not_found(snapshot: &Snapshot, name: &str) -> Refusal {
     let shown: String = name.chars().take(bounds::MODEL_NAME_BYTES).collect();
-    let words = format!("The model `{shown}` does not exist or you do not have access to it.");
+    let words = match &snapshot.profile.errors.unknown_model_message {
+        Some(words) => words.replace("{model}", &shown),
+        None => format!("The model `{shown}` does not exist or you do not have access to it."),
+    };
     Refusal::of(Kind::ModelNotFound).message(words)
 }
 

@@ -3,8 +3,8 @@
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use levada_core::auth::Pepper;
@@ -27,6 +27,13 @@ struct Bed {
 }
 
 /// Settings that a test changes.
+/// The base profile, as the control plane compiles it.
+static PROFILE: LazyLock<String> = LazyLock::new(|| {
+    let all: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/vectors/profiles.json")).unwrap();
+    all["openai"].to_string()
+});
+
 struct Wish {
     head: f64,
     idle: f64,
@@ -60,8 +67,8 @@ impl Wish {
             "models":[{{"name":"m","created":1,"owned_by":"o","pool":[{{"backend":"b","upstream":"M"}}]}}],
             "deadlines":{{"connect":2.0,"first_byte":20.0,"idle":20.0,"total":60.0}},
             "limits":{{"body_bytes":2000000,"event_bytes":1048576}},"retry":{{"ratio":0.1,"per_second":3.0}},
-            "breaker":{{"failures":3,"open_seconds":5.0}},"tls":{}}}"#,
-            self.backend, self.tls
+            "breaker":{{"failures":3,"open_seconds":5.0}},"tls":{},"profile":{}}}"#,
+            self.backend, self.tls, *PROFILE
         )
     }
 }

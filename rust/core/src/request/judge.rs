@@ -1,160 +1,149 @@
-//! The checks of a request, in their documented order.
+//! What a scanned body means to the engine, and the checks between its fields.
 //!
-//! Law: the first failure is the answer; it names the parameter by its path.
+//! Law: the first failure in the documented order is the answer; it names the parameter by its path.
 
 use std::ops::Range;
 
-use super::scan::{
-    FIELDS, INPUT, MAX_COMPLETION, MAX_TOKENS, MESSAGES, MODEL, N, OPTIONS, PROMPT, STREAM, Seen,
-};
-use super::{Endpoint, Request, UsagePlace};
+use super::scan::{Place, Seen};
+use super::{Request, UsagePlace, replies};
 use crate::bounds;
-use crate::json::Kind as Json;
+use crate::json::{Kind as Json, Scanner, Wrong};
+use crate::profile::Rules;
 use crate::refusal::{Kind, Refusal};
 
-/// The checks in their documented order; the first failure is the answer.
-pub(super) fn judge(endpoint: Endpoint, seen: &Seen, end: usize) -> Result<Request, Refusal> {
-    let field = |index: usize| {
-        seen.fields.get(index).and_then(Option::as_ref).filter(|(kind, _)| *kind != Json::Null)
-    };
-    let model = model(seen, field(MODEL))?;
-    content(endpoint, seen, field)?;
-    let max_completion = count(seen, field, MAX_COMPLETION, 1)?;
-    let n = count(seen, field, N, 1)?.unwrap_or(1);
-    let max_tokens = count(seen, field, MAX_TOKENS, 0)?;
-    let stream = match field(STREAM) {
-        None => false,
-        Some((Json::Bool(value), _)) => *value,
-        Some((kind, _)) => return Err(wrong_type("stream", "a boolean", *kind)),
-    };
-    let include_usage = match &seen.include_usage {
-        None | Some((Json::Null, _)) => false,
-        Some((Json::Bool(value), _)) => *value,
-        Some((kind, _)) => return Err(wrong_type("stream_options.include_usage", "a boolean", *kind)),
-    };
-    let usage = match (seen.fields.get(OPTIONS).and_then(Option::as_ref), &seen.include_usage) {
-        (None, _) => UsagePlace::Absent,
-        (Some((Json::Null, span)), _) => UsagePlace::Null(span.clone()),
-        (Some((Json::Object, _)), Some((_, span))) => UsagePlace::Value(span.clone()),
-        (Some((Json::Object, span)), None) => {
-            UsagePlace::Object { brace: span.start + 1, empty: seen.options_empty }
-        }
-        (Some((kind, _)), _) => return Err(wrong_type("stream_options", "an object", *kind)),
-    };
-    if field(OPTIONS).is_some() && !stream {
-        return Err(Refusal::of(Kind::InvalidValue)
-            .message("The 'stream_options' parameter is only allowed when 'stream' is enabled.")
-            .param("stream_options"));
-    }
-    let model_span = field(MODEL).map(|(_, span)| span.clone()).unwrap_or_default();
-    Ok(Request {
-        model,
-        stream,
-        include_usage,
-        n,
-        max_tokens: max_completion.or(max_tokens),
-        model_span,
-        usage,
-        end,
-    })
-}
+/// The most alternatives to a token that may be asked for. OpenAI says this bound in words of its own.
+const TOP_LOGPROBS: u64 = 20;
 
-fn model(seen: &Seen, place: Option<&(Json, Range<usize>)>) -> Result<Box<str>, Refusal> {
-    match place {
-        None => Err(Refusal::of(Kind::MissingModel)),
-        Some((Json::String, _)) => match &seen.model {
-            Some(name) if name.is_empty() => Err(Refusal::of(Kind::MissingModel)),
-            Some(name) if name.len() > bounds::MODEL_NAME_BYTES => Err(Refusal::of(Kind::ModelNotFound)),
-            Some(name) => Ok(name.clone()),
-            None => Err(Refusal::of(Kind::MissingModel)),
-        },
-        Some(_) => Err(Refusal::of(Kind::BadJson)),
+/// The request, if nothing is wrong with it.
+pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Request, Refusal> {
+    let scanner = Scanner::new(body);
+    let (model, model_span) = model(seen.get("model"), &scanner)?;
+    let stream = is_true(seen.get("stream"));
+    check(rules, &mut seen, &scanner, stream);
+    let count = |name: &str| whole(seen.get(name), &scanner);
+    let (n, max_tokens) =
+        (count("n").unwrap_or(1), count("max_completion_tokens").or_else(|| count("max_tokens")));
+    let (usage, include_usage) = usage(seen.place("stream_options"), body);
+    let (edits, end) = (std::mem::take(&mut seen.edits), seen.end);
+    match seen.failure() {
+        Some(refusal) => Err(refusal),
+        None => Ok(Request { model, stream, include_usage, n, max_tokens, model_span, usage, edits, end }),
     }
 }
 
-/// What the model is to work on: `messages`, `prompt` or `input`.
-fn content<'a>(
-    endpoint: Endpoint,
-    seen: &Seen,
-    field: impl Fn(usize) -> Option<&'a (Json, Range<usize>)>,
-) -> Result<(), Refusal> {
-    let (index, name) = match endpoint {
-        Endpoint::Chat => (MESSAGES, "messages"),
-        Endpoint::Embeddings => (INPUT, "input"),
-        Endpoint::Completions => {
-            return match field(PROMPT) {
-                None | Some((Json::String | Json::Array, _)) => Ok(()),
-                Some((kind, _)) => Err(wrong_type("prompt", "one of a string or array", *kind)),
-            };
-        }
+fn model(place: Option<&Place>, scanner: &Scanner<'_>) -> Result<(Box<str>, Range<usize>), Refusal> {
+    let Some(place) = place else { return Err(Refusal::of(Kind::MissingModel)) };
+    if place.kind != Json::String {
+        return Err(Refusal::of(Kind::BadJson));
+    }
+    let mut text = Scanner::new(scanner.text(&place.span).as_bytes());
+    let name: Box<str> = text.string().map(|text| text.decode().into()).unwrap_or_default();
+    match name.len() {
+        0 => Err(Refusal::of(Kind::MissingModel)),
+        length if length > bounds::MODEL_NAME_BYTES => Err(Refusal::of(Kind::ModelNotFound)),
+        _ => Ok((name, place.span.clone())),
+    }
+}
+
+/// The checks between fields that the profile asks for.
+fn check(rules: &Rules, seen: &mut Seen<'_>, scanner: &Scanner<'_>, stream: bool) {
+    let checks = rules.checks;
+    let only_with = |name: &str, other: &str| {
+        Refusal::of(Kind::InvalidValue)
+            .message(format!("The '{name}' parameter is only allowed when '{other}' is enabled."))
+            .param(name.to_owned())
     };
-    match field(index) {
-        None => Err(Refusal::of(Kind::MissingParameter)
-            .message(format!("Missing required parameter: '{name}'."))
-            .param(name)),
-        Some((Json::Array, _)) if seen.list_empty => Err(Refusal::of(Kind::EmptyArray)
+    if checks.stream_options && !stream && seen.get("stream_options").is_some() {
+        seen.fail_field("stream_options", only_with("stream_options", "stream"));
+    }
+    if checks.top_logprobs && seen.get("top_logprobs").is_some() && !is_true(seen.get("logprobs")) {
+        seen.fail_field("top_logprobs", only_with("top_logprobs", "logprobs"));
+    }
+    if checks.top_logprobs
+        && whole(seen.get("top_logprobs"), scanner).is_some_and(|count| count > TOP_LOGPROBS)
+    {
+        let refusal = Refusal::of(Kind::InvalidValue)
             .message(format!(
-                "Invalid '{name}': empty array. Expected an array with minimum length 1, but got an empty array instead."
+                "Invalid value for 'top_logprobs': must be less than or equal to {TOP_LOGPROBS}."
             ))
-            .param(name)),
-        Some((Json::Array, _)) => match seen.first_bad_message {
-            Some((at, kind)) if endpoint == Endpoint::Chat => {
-                Err(wrong_type(format!("messages[{at}]"), "an object", kind))
-            }
-            _ => Ok(()),
-        },
-        Some((Json::String, _)) if endpoint == Endpoint::Embeddings => Ok(()),
-        Some((kind, _)) => {
-            let expected =
-                if endpoint == Endpoint::Chat { "an array of objects" } else { "one of a string or array" };
-            Err(wrong_type(name, expected, *kind))
+            .param("top_logprobs");
+        seen.fail_field("top_logprobs", refusal);
+    }
+    if checks.tool_choice
+        && seen.get("tool_choice").is_some_and(|place| scanner.text(&place.span) != "\"none\"")
+        && seen.get("tools").is_none()
+    {
+        let refusal = Refusal::of(Kind::InvalidValue)
+            .message(
+                "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.",
+            )
+            .param("tool_choice");
+        seen.fail_field("tool_choice", refusal);
+    }
+    let Some(messages) = seen.get("messages").filter(|place| place.kind == Json::Array).cloned() else {
+        return;
+    };
+    let messages = scanner.text(&messages.span);
+    let object = seen.get("response_format").is_some_and(|place| says_json_object(scanner.text(&place.span)));
+    if checks.json_word && object && !speaks_of_json(messages) {
+        let refusal = Refusal::of(Kind::InvalidValue)
+            .message("'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.")
+            .param("messages");
+        seen.fail_last(refusal);
+    }
+    if checks.tool_replies
+        && let Some(refusal) = replies::check(messages)
+    {
+        seen.fail_last(refusal);
+    }
+}
+
+fn is_true(place: Option<&Place>) -> bool {
+    place.is_some_and(|place| place.kind == Json::Bool(true))
+}
+
+fn whole(place: Option<&Place>, scanner: &Scanner<'_>) -> Option<u64> {
+    place.filter(|place| place.kind == Json::Integer).and_then(|place| scanner.text(&place.span).parse().ok())
+}
+
+/// Where the usage chunk is or would be asked for, and whether the client asked.
+fn usage(place: Option<&Place>, body: &[u8]) -> (UsagePlace, bool) {
+    let Some(place) = place else { return (UsagePlace::Absent, false) };
+    match place.kind {
+        Json::Null => return (UsagePlace::Null(place.span.clone()), false),
+        Json::Object => {}
+        _ => return (UsagePlace::Foreign, false),
+    }
+    let start = place.span.start;
+    let (mut empty, mut found) = (true, None);
+    let mut scanner = Scanner::new(body.get(place.span.clone()).unwrap_or_default());
+    let _ = scanner.object::<Wrong>(|key, scanner| {
+        empty = false;
+        let (kind, span) = scanner.value()?;
+        if key.is("include_usage") {
+            found = Some((kind, start + span.start..start + span.end));
         }
+        Ok(())
+    });
+    match found {
+        Some((kind, span)) => (UsagePlace::Value(span), kind == Json::Bool(true)),
+        None => (UsagePlace::Object { brace: start + 1, empty }, false),
     }
 }
 
-/// An integer of at least `least`, or nothing.
-fn count<'a>(
-    seen: &Seen,
-    field: impl Fn(usize) -> Option<&'a (Json, Range<usize>)>,
-    index: usize,
-    least: u64,
-) -> Result<Option<u64>, Refusal> {
-    let name = FIELDS.get(index).copied().unwrap_or_default();
-    let value = match field(index) {
-        None => return Ok(None),
-        Some((Json::Integer, _)) => seen.integers.get(index).copied().flatten().unwrap_or_default(),
-        Some((kind, _)) => return Err(wrong_type(name, "an integer", *kind)),
-    };
-    if value < i128::from(least) {
-        let refusal = Refusal::of(Kind::BelowMinimum).message(format!(
-            "Invalid '{name}': integer below minimum value. Expected a value >= {least}, but got {value} instead."
-        ));
-        return Err(refusal.param(name));
-    }
-    // i64 is what every engine reads; a larger number is nobody's token count.
-    match i64::try_from(value) {
-        Ok(_) => Ok(u64::try_from(value).ok()),
-        Err(_) => Err(Refusal::of(Kind::AboveMaximum)
-            .message(format!(
-                "Invalid '{name}': integer above maximum value. Expected a value <= {}, but got a larger one instead.",
-                i64::MAX
-            ))
-            .param(name)),
-    }
+fn says_json_object(format: &str) -> bool {
+    let mut says = false;
+    let _ = Scanner::new(format.as_bytes()).object::<Wrong>(|key, scanner| {
+        let (kind, span) = scanner.value()?;
+        says |= key.is("type") && kind == Json::String && scanner.text(&span) == "\"json_object\"";
+        Ok(())
+    });
+    says
 }
 
-fn wrong_type(path: impl Into<String>, expected: &str, got: Json) -> Refusal {
-    let path = path.into();
-    let got = match got {
-        Json::Null => "null",
-        Json::Bool(_) => "a boolean",
-        Json::Integer => "an integer",
-        Json::Decimal => "a decimal number",
-        Json::String => "a string",
-        Json::Array => "an array",
-        Json::Object => "an object",
-    };
-    Refusal::of(Kind::InvalidType)
-        .message(format!("Invalid type for '{path}': expected {expected}, but got {got} instead."))
-        .param(path)
+/// Whether the word stands anywhere in the messages, in any case.
+fn speaks_of_json(messages: &str) -> bool {
+    let bytes = messages.as_bytes();
+    memchr::memchr2_iter(b'j', b'J', bytes)
+        .any(|at| bytes.get(at..at + 4).is_some_and(|word| word.eq_ignore_ascii_case(b"json")))
 }

@@ -1,140 +1,210 @@
-//! The one pass over a request body: which members we read, of what kind, and where.
+//! The one pass over a request body: each member against its field's shape, and where those stand that the engine reads.
 //!
-//! Law: it judges nothing but the JSON itself and a member that is said twice.
+//! Law: a failure does not end the pass, for broken JSON further on outranks it; of all failures the first in the
+//! documented order is kept. Nothing is built but the edits that the profile asks for.
 
 use std::ops::Range;
 
 use crate::json::{Kind as Json, Scanner, Text, Wrong};
+use crate::profile::{Action, Field, Profile, Rules, Unknown};
 use crate::refusal::{Kind, Refusal};
+use crate::splice::Edit;
+use crate::validate::{Strictness, Walk, duplicate, missing, unknown_parameter};
 
-/// The members we read, with the kind and place of each.
-#[derive(Default)]
-pub(super) struct Seen {
-    pub(super) fields: [Option<(Json, Range<usize>)>; FIELDS.len()],
-    pub(super) model: Option<Box<str>>,
-    pub(super) first_bad_message: Option<(usize, Json)>,
-    pub(super) list_empty: bool,
-    pub(super) include_usage: Option<(Json, Range<usize>)>,
-    pub(super) options_empty: bool,
-    pub(super) integers: [Option<i128>; FIELDS.len()],
+/// Where a member stands.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) kind: Json,
+    pub(super) span: Range<usize>,
 }
 
-pub(super) const MODEL: usize = 0;
-pub(super) const MESSAGES: usize = 1;
-pub(super) const INPUT: usize = 2;
-pub(super) const N: usize = 3;
-pub(super) const MAX_COMPLETION: usize = 4;
-pub(super) const MAX_TOKENS: usize = 5;
-pub(super) const STREAM: usize = 6;
-pub(super) const OPTIONS: usize = 7;
-pub(super) const PROMPT: usize = 8;
-pub(super) const FIELDS: [&str; 9] = [
-    "model",
-    "messages",
-    "input",
-    "n",
-    "max_completion_tokens",
-    "max_tokens",
-    "stream",
-    "stream_options",
-    "prompt",
-];
-
-/// A fault found while scanning.
-pub(super) enum Stop {
-    Json(Wrong),
-    Twice(&'static str),
+/// What a pass has seen.
+#[derive(Debug)]
+pub(super) struct Seen<'a> {
+    rules: &'a Rules,
+    strictness: Strictness<'a>,
+    places: Vec<Option<Place>>,
+    /// The failure that comes first in the documented order, and its rank.
+    first: Option<(usize, Refusal)>,
+    pub(super) edits: Vec<Edit>,
+    /// Where the member before this one ends, if one stays.
+    before: Option<usize>,
+    /// Where a removal began that found no member to follow.
+    removing: Option<usize>,
+    pub(super) end: usize,
 }
 
-impl From<Wrong> for Stop {
-    fn from(wrong: Wrong) -> Self {
-        Self::Json(wrong)
-    }
-}
+/// The ranks of failures: required fields, then unknown ones, then each field.
+const REQUIRED: usize = 0;
+const UNKNOWN: usize = 2;
+const FIELDS: usize = 3;
 
-/// Scans the whole body; gives what was seen and where the object ends.
-pub(super) fn scan(body: &[u8]) -> Result<(Seen, usize), Refusal> {
+/// Scans the whole body.
+///
+/// # Errors
+/// It is no JSON object.
+pub(super) fn scan<'a>(profile: &'a Profile, rules: &'a Rules, body: &'a [u8]) -> Result<Seen<'a>, Refusal> {
+    let strictness = Strictness {
+        denied: &profile.denied,
+        closed: rules.unknown == Unknown::Reject,
+        null_counts: profile.null_counts,
+    };
+    let mut seen = Seen {
+        rules,
+        strictness,
+        places: vec![None; rules.fields.len()],
+        first: None,
+        edits: Vec::new(),
+        before: None,
+        removing: None,
+        end: 0,
+    };
     let mut scanner = Scanner::new(body);
-    let mut seen = Seen::default();
     let whole = scanner
-        .object(|key, scanner| member(&mut seen, key, scanner))
-        .and_then(|span| scanner.end().map(|()| span).map_err(Stop::from))
-        .map_err(refuse)?;
-    Ok((seen, whole.end))
+        .object(|key, scanner| seen.member(key, scanner))
+        .and_then(|span| scanner.end().map(|()| span))
+        .map_err(|wrong| match wrong {
+            Wrong::Syntax(_) => Refusal::of(Kind::BadJson),
+            Wrong::Depth(_) => Refusal::of(Kind::TooDeep),
+        })?;
+    seen.end = whole.end;
+    if let Some(from) = seen.removing.take() {
+        seen.edits.push(Edit { span: from..whole.end - 1, with: "".into() });
+    }
+    Ok(seen)
 }
 
-fn refuse(stop: Stop) -> Refusal {
-    match stop {
-        Stop::Json(Wrong::Syntax(_)) => Refusal::of(Kind::BadJson),
-        Stop::Json(Wrong::Depth(_)) => Refusal::of(Kind::TooDeep),
-        Stop::Twice(name) => Refusal::of(Kind::DuplicateParameter)
-            .message(format!("Duplicate parameter: '{name}'."))
-            .param(name),
+impl<'a> Seen<'a> {
+    /// The member of this name: where it stands, unless it is absent or null.
+    pub(super) fn get(&self, name: &str) -> Option<&Place> {
+        self.place(name).filter(|place| place.kind != Json::Null)
     }
-}
 
-/// Takes one member of the body.
-fn member(seen: &mut Seen, key: Text<'_>, scanner: &mut Scanner<'_>) -> Result<(), Stop> {
-    let Some(field) = FIELDS.iter().position(|name| key.is(name)) else {
-        scanner.value()?;
-        return Ok(());
-    };
-    if seen.fields.get(field).is_some_and(Option::is_some) {
-        return Err(Stop::Twice(FIELDS.get(field).copied().unwrap_or_default()));
+    /// The member of this name, be it null.
+    pub(super) fn place(&self, name: &str) -> Option<&Place> {
+        let at = self.rules.fields.iter().position(|field| *field.name == *name)?;
+        self.places.get(at).and_then(Option::as_ref)
     }
-    let place = match (field, scanner.peek()) {
-        (MODEL, Some(b'"')) => {
-            let start = scanner.at();
-            let name = scanner.string()?;
-            seen.model = Some(name.decode().into());
-            (Json::String, start..scanner.at())
-        }
-        (MESSAGES | INPUT, Some(b'[')) => (Json::Array, list(seen, field, scanner)?),
-        (OPTIONS, Some(b'{')) => (Json::Object, options(seen, scanner)?),
-        _ => scanner.value()?,
-    };
-    if let (Json::Integer, Some(slot)) = (place.0, seen.integers.get_mut(field)) {
-        *slot = Some(integer(scanner, &place.1));
-    }
-    if let Some(slot) = seen.fields.get_mut(field) {
-        *slot = Some(place);
-    }
-    Ok(())
-}
 
-/// Takes the array of `messages` or `input`, noting whether it is empty and the first message that is no object.
-fn list(seen: &mut Seen, field: usize, scanner: &mut Scanner<'_>) -> Result<Range<usize>, Wrong> {
-    let mut count = 0usize;
-    let span = scanner.array::<Wrong>(|index, scanner| {
-        count = index + 1;
-        let (kind, _) = scanner.value()?;
-        if field == MESSAGES && kind != Json::Object && seen.first_bad_message.is_none() {
-            seen.first_bad_message = Some((index, kind));
-        }
-        Ok(())
-    })?;
-    seen.list_empty |= count == 0;
-    Ok(span)
-}
-
-/// Takes the `stream_options` object.
-fn options(seen: &mut Seen, scanner: &mut Scanner<'_>) -> Result<Range<usize>, Stop> {
-    seen.options_empty = true;
-    scanner.object(|key, scanner| {
-        seen.options_empty = false;
-        let place = scanner.value()?;
-        if key.is("include_usage") {
-            if seen.include_usage.is_some() {
-                return Err(Stop::Twice("stream_options.include_usage"));
+    /// The first failure: of a required field that is absent, else of what was seen.
+    pub(super) fn failure(mut self) -> Option<Refusal> {
+        for (at, field) in self.rules.fields.iter().enumerate() {
+            let there =
+                self.places.get(at).and_then(Option::as_ref).is_some_and(|place| place.kind != Json::Null);
+            if field.required && !there && *field.name != *"model" {
+                self.fail(REQUIRED, missing(&field.name));
             }
-            seen.include_usage = Some(place);
+        }
+        self.first.map(|(_, refusal)| refusal)
+    }
+
+    /// Notes a failure of the field `name` that shows only when everything has been read.
+    pub(super) fn fail_field(&mut self, name: &str, refusal: Refusal) {
+        let at = self.rules.fields.iter().position(|field| *field.name == *name).unwrap_or_default();
+        self.fail(FIELDS + at, refusal);
+    }
+
+    /// Notes a failure that counts only if no field has one.
+    pub(super) fn fail_last(&mut self, refusal: Refusal) {
+        self.fail(usize::MAX, refusal);
+    }
+
+    fn fail(&mut self, rank: usize, refusal: Refusal) {
+        if self.first.as_ref().is_none_or(|(known, _)| rank < *known) {
+            self.first = Some((rank, refusal));
+        }
+    }
+
+    /// Takes one member of the body.
+    fn member(&mut self, key: Text<'a>, scanner: &mut Scanner<'a>) -> Result<(), Wrong> {
+        let start = scanner.key_at();
+        if let Some(from) = self.removing.take() {
+            self.edits.push(Edit { span: from..start, with: "".into() });
+        }
+        let found = self.rules.fields.iter().enumerate().find(|(_, field)| key.is(&field.name));
+        let stays = match found {
+            Some((at, field)) => self.known(at, field, scanner)?,
+            None => self.unknown(&key, scanner)?,
+        };
+        if stays {
+            self.before = Some(scanner.at());
+        } else if let Some(before) = self.before {
+            // With the comma before it.
+            self.edits.push(Edit { span: before..scanner.at(), with: "".into() });
+            self.before = Some(scanner.at());
+        } else {
+            self.removing = Some(start);
         }
         Ok(())
-    })
+    }
+
+    /// Takes the value of a field; whether it goes on to the backend.
+    fn known(&mut self, at: usize, field: &'a Field, scanner: &mut Scanner<'a>) -> Result<bool, Wrong> {
+        if self.places.get(at).is_some_and(Option::is_some) {
+            self.fail(FIELDS + at, duplicate(&field.name));
+        }
+        let nullable = self.rules.shapes.get(field.shape).is_some_and(|shape| shape.null);
+        let null = scanner.peek() == Some(b'n');
+        let unchecked = match field.action {
+            Action::Forward | Action::Ignore => true,
+            // An explicit null is an omission, unless the profile takes the SDK's types at their word.
+            _ => null && (nullable || !self.strictness.null_counts || field.required),
+        };
+        let mut walk = Walk::of(&self.rules.shapes, self.strictness, &field.name);
+        let (kind, span) = if unchecked {
+            scanner.value()?
+        } else if matches!(field.action, Action::Off(_)) {
+            let mut ahead = scanner.clone();
+            let (kind, span) = ahead.value()?;
+            if is_off(&field.action, ahead.text(&span)) {
+                *scanner = ahead;
+                self.put(at, Json::Null, span);
+                return Ok(false);
+            }
+            let _ = kind;
+            walk.value(field.shape, scanner)?
+        } else {
+            walk.value(field.shape, scanner)?
+        };
+        if let Some(refusal) = walk.found() {
+            self.fail(FIELDS + at, refusal);
+        }
+        if let Action::Reject { message, except } = &field.action {
+            let text = scanner.text(&span);
+            if !null && !except.iter().any(|pass| **pass == *text) {
+                let words = message.replace("{value}", text);
+                self.fail(
+                    FIELDS + at,
+                    Refusal::of(Kind::InvalidValue).message(words).param(field.name.to_string()),
+                );
+            }
+        }
+        self.put(at, kind, span);
+        Ok(field.action != Action::Ignore)
+    }
+
+    /// Takes the value of a field that the profile does not know; whether it goes on.
+    fn unknown(&mut self, key: &Text<'a>, scanner: &mut Scanner<'a>) -> Result<bool, Wrong> {
+        let names: Vec<&str> = self.rules.fields.iter().map(|field| &*field.name).collect();
+        let name = key.decode();
+        let mut walk = Walk::at(&self.rules.shapes, self.strictness, name.clone());
+        walk.deny(key);
+        walk.unknown(scanner)?;
+        let denied = walk.found();
+        let refused = (self.rules.unknown == Unknown::Reject).then(|| unknown_parameter(&name, &names));
+        if let Some(refusal) = denied.or(refused) {
+            self.fail(UNKNOWN, refusal);
+        }
+        Ok(self.rules.unknown != Unknown::Drop)
+    }
+
+    fn put(&mut self, at: usize, kind: Json, span: Range<usize>) {
+        if let Some(place) = self.places.get_mut(at) {
+            *place = Some(Place { kind, span });
+        }
+    }
 }
 
-fn integer(scanner: &Scanner<'_>, span: &Range<usize>) -> i128 {
-    // Longer than any i128 is out of every range: its sign is all that matters.
-    let text = scanner.text(span);
-    text.parse().unwrap_or(if text.starts_with('-') { i128::MIN } else { i128::MAX })
+fn is_off(action: &Action, text: &str) -> bool {
+    matches!((action, text.parse::<f64>()), (Action::Off(off), Ok(value)) if value == *off)
 }

@@ -1,0 +1,10 @@
+"""Profiles: what a provider promises on the wire, as data.
+
+Law: nothing here is code of a profile. A profile is a file; `extends` names the one whose values
+count where it says nothing.
+"""
+
+from levada.profiles.schema import Profile as Profile
+from levada.profiles.schema import ProfileError as ProfileError
+from levada.profiles.schema import load as load
+from levada.profiles.schema import names as names

@@ -1,0 +1,147 @@
+"""From a Profile to what the engine reads: each endpoint's schema with the profile's bounds in it.
+
+Pure. The field tables come from the SDK (`generate.py`); a profile says only what differs.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from levada.profiles.schema import Endpoint, Off, Profile, ProfileError, Reject
+
+# To which kinds of value a bound belongs.
+KINDS = {
+    "minimum": ("integer", "number"),
+    "maximum": ("integer", "number"),
+    "minItems": ("array",),
+    "maxItems": ("array",),
+    "minLength": ("string",),
+    "maxLength": ("string",),
+    "maxProperties": ("object",),
+    "propertyNames": ("object",),
+}
+
+
+def compiled(profile: Profile) -> dict[str, Any]:
+    """The engine's form of a profile. ProfileError for a field or a path that does not exist."""
+    endpoints = {
+        name: None if one == "absent" else _endpoint(profile, name, one)
+        for name, one in profile.endpoints.items()
+    }
+    return {
+        "name": profile.id,
+        "denied": [name for name in profile.denylist if name not in profile.allow_inner],
+        "null_counts": profile.null_policy == "sdk_types",
+        "errors": profile.errors.model_dump(),
+        "endpoints": endpoints,
+    }
+
+
+def _endpoint(profile: Profile, name: str, rules: Endpoint) -> dict[str, Any]:
+    tables = _tables()
+    if name not in tables:
+        raise ProfileError(f"endpoints.{name}: no such endpoint; there are {', '.join(tables)}")
+    schema = copy.deepcopy(tables[name])
+    fields = schema["properties"]
+    fields.update(rules.types)
+    schema["required"] = [one for one in schema["required"] if one not in rules.optional]
+    for inner, allowed in profile.allow_inner.items():
+        fields[inner] = _closed(allowed)
+    for field in rules.params:
+        # A field that only this provider knows: anything may stand in it.
+        fields.setdefault(field, {})
+    for path, bounds in rules.ranges.items():
+        _bound(schema, path, bounds, f"endpoints.{name}.ranges")
+    order = [one for one in rules.order if one in fields]
+    return {
+        "schema": schema,
+        "unknown": profile.unknown_params,
+        "order": order,
+        "checks": list(rules.checks),
+        "actions": [one for one in map(_action, rules.params, rules.params.values()) if one],
+    }
+
+
+# What the engine itself reads stays in the body.
+READ = ("model", "messages", "stream", "stream_options")
+
+
+def _action(field: str, action: Any) -> dict[str, Any] | None:
+    if action == "validate":
+        return None
+    if isinstance(action, Reject):
+        return {"field": field, "do": "reject", "message": action.message, "except": action.passes}
+    if isinstance(action, Off):
+        return {"field": field, "do": "off", "value": action.value}
+    if action == "ignore" and field in READ:
+        raise ProfileError(f"{field}: is read by the engine and cannot be ignored")
+    return {"field": field, "do": action}
+
+
+def _closed(names: list[str]) -> dict[str, Any]:
+    """An object of nothing but these members, each a plain value."""
+    plain = {"type": ["boolean", "number", "string", "null"]}
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(names, plain),
+        "additionalProperties": False,
+    }
+
+
+def _bound(schema: dict[str, Any], path: str, bounds: dict[str, Any], place: str) -> None:
+    """Puts the bounds at every value that the path leads to."""
+    targets = [schema]
+    for step in path.replace("[]", ".[]").split("."):
+        targets = [one for target in targets for one in _step(schema, target, step)]
+    found = False
+    for target in targets:
+        for branch in _branches(schema, target):
+            for word, value in bounds.items():
+                if word not in KINDS:
+                    raise ProfileError(f"{place}.{path}: '{word}' is no bound")
+                if branch.get("type") in KINDS[word] and not _only(branch):
+                    branch[word] = value
+                    found = True
+    if not found:
+        raise ProfileError(f"{place}.{path}: there is no such field")
+
+
+def _only(branch: dict[str, Any]) -> bool:
+    return "enum" in branch or "const" in branch
+
+
+def _step(schema: dict[str, Any], target: dict[str, Any], step: str) -> Iterator[dict[str, Any]]:
+    for branch in _branches(schema, target):
+        if step == "[]" and isinstance(branch.get("items"), dict):
+            yield branch["items"]
+        elif step in branch.get("properties", {}):
+            yield branch["properties"][step]
+
+
+def _branches(schema: dict[str, Any], target: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a value may be, one form at a time."""
+    if "$ref" in target:
+        yield from _branches(schema, schema["$defs"][target["$ref"].removeprefix("#/$defs/")])
+        return
+    unions = target.get("anyOf") or target.get("oneOf")
+    if unions is None:
+        yield target
+        return
+    for one in unions:
+        yield from _branches(schema, one)
+
+
+def table_file() -> Path:
+    """The field tables of the pinned SDK."""
+    return Path(__file__).with_name("fields.json")
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    tables: dict[str, Any] = json.loads(table_file().read_text(encoding="utf-8"))["endpoints"]
+    return tables

@@ -1,0 +1,261 @@
+//! Profile: one provider's contract as the engine applies it, read from the snapshot's document.
+//!
+//! Law: data only. What a profile can say is listed here; what it says is decided by files that an operator can read.
+
+use serde_json::Value;
+
+use crate::request::Endpoint;
+use crate::shape::{Id, Objects, Shapes};
+use crate::snapshot::document::{self, Fields};
+
+/// One contract.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// Its name.
+    pub name: Box<str>,
+    /// Members that no client may send, whatever else is allowed; one may end in `*`.
+    pub denied: Vec<Box<str>>,
+    /// An explicit null counts as a value where the SDK's types know none.
+    pub null_counts: bool,
+    /// How errors look.
+    pub errors: Errors,
+    rules: [Option<Rules>; Endpoint::ALL.len()],
+}
+
+/// What holds for one endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// The shapes of its fields.
+    pub shapes: Shapes,
+    /// Its fields, in the documented order of checks.
+    pub fields: Vec<Field>,
+    /// What becomes of a field that is not among them.
+    pub unknown: Unknown,
+    /// The checks between fields, by name.
+    pub checks: Checks,
+}
+
+/// One field of a body.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its shape.
+    pub shape: Id,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What becomes of it.
+    pub action: Action,
+}
+
+/// What becomes of a field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Checked, and passed on.
+    Validate,
+    /// Passed on unchecked: the backend decides.
+    Forward,
+    /// Taken out, whatever it holds.
+    Ignore,
+    /// Taken out if it is this number, which means "off"; else checked and passed on.
+    Off(f64),
+    /// Refused in these words unless it is absent, null or one of the JSON texts that change nothing.
+    Reject {
+        /// The message.
+        message: Box<str>,
+        /// Values that pass, as JSON texts.
+        except: Vec<Box<str>>,
+    },
+}
+
+/// What becomes of unknown fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// Passed on.
+    Forward,
+    /// Taken out.
+    Drop,
+    /// Refused.
+    Reject,
+}
+
+/// Checks between fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// `stream_options` only with `stream`.
+    pub stream_options: bool,
+    /// `top_logprobs` only with `logprobs`.
+    pub top_logprobs: bool,
+    /// `tool_choice` only with `tools`.
+    pub tool_choice: bool,
+    /// `json_object` only if a message speaks of JSON.
+    pub json_word: bool,
+    /// Tool messages answer tool calls.
+    pub tool_replies: bool,
+}
+
+/// How errors look beyond the table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Errors {
+    /// A 400 has no `code`, but for those in `code_keep`.
+    pub code_null: bool,
+    /// The codes that a 400 keeps.
+    pub code_keep: Vec<Box<str>>,
+    /// What a 401 carries as `doc_url`.
+    pub doc_url: Option<Box<str>>,
+    /// The `type` of a 401.
+    pub unauthorized_type: Option<Box<str>>,
+    /// Status of an unknown model.
+    pub unknown_model_status: Option<u16>,
+    /// Words of an unknown model, with `{model}` for its name.
+    pub unknown_model_message: Option<Box<str>>,
+}
+
+impl Profile {
+    /// The rules of an endpoint; nothing where it is not offered.
+    #[must_use]
+    pub fn rules(&self, endpoint: Endpoint) -> Option<&Rules> {
+        self.rules.get(endpoint as usize).and_then(Option::as_ref)
+    }
+
+    /// Reads a document that is one profile and nothing else.
+    ///
+    /// # Errors
+    /// Every problem with its path.
+    pub fn parse(json: &[u8]) -> Result<Self, Vec<String>> {
+        let value: Value = serde_json::from_slice(json).map_err(|error| vec![document::fault(&error)])?;
+        let mut problems = Vec::new();
+        let profile = Fields::open(value, String::new(), &mut problems).map(Self::read);
+        profile.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    /// Reads one profile of the document.
+    pub(crate) fn read(mut fields: Fields<'_>) -> Self {
+        let name = fields.text("name", |text| !text.is_empty(), "must be a name");
+        let denied = texts(&mut fields, "denied");
+        let null_counts = fields.flag("null_counts");
+        let errors = fields.section("errors").map(errors).unwrap_or_default();
+        let mut rules = [const { None }; Endpoint::ALL.len()];
+        if let Some(mut endpoints) = fields.section("endpoints") {
+            for endpoint in Endpoint::ALL {
+                let read = endpoints.optional_section(endpoint.name()).and_then(self::rules);
+                if let Some(place) = rules.get_mut(endpoint as usize) {
+                    *place = read;
+                }
+            }
+            endpoints.done();
+        }
+        fields.done();
+        Self { name, denied, null_counts, errors, rules }
+    }
+}
+
+fn errors(mut fields: Fields<'_>) -> Errors {
+    let some = |_: &str| true;
+    let errors = Errors {
+        code_null: fields.flag("code_null"),
+        code_keep: texts(&mut fields, "code_keep"),
+        doc_url: fields.optional_text("doc_url", some, "must be a text"),
+        unauthorized_type: fields.optional_text("unauthorized_type", some, "must be a text"),
+        unknown_model_status: fields
+            .optional("unknown_model_status")
+            .and_then(|value| u16::try_from(value.as_u64()?).ok()),
+        unknown_model_message: fields.optional_text("unknown_model_message", some, "must be a text"),
+    };
+    fields.done();
+    errors
+}
+
+fn rules(mut fields: Fields<'_>) -> Option<Rules> {
+    let schema = fields.value("schema")?;
+    let shapes = match Shapes::compile(&schema) {
+        Ok(shapes) => shapes,
+        Err(problem) => {
+            fields.problem("schema", &problem);
+            return None;
+        }
+    };
+    let unknown = match &*fields.text(
+        "unknown",
+        |text| matches!(text, "forward" | "drop" | "reject"),
+        "must be forward, drop or reject",
+    ) {
+        "drop" => Unknown::Drop,
+        "reject" => Unknown::Reject,
+        _ => Unknown::Forward,
+    };
+    let checks = checks(&mut fields);
+    let order = texts(&mut fields, "order");
+    let mut actions = actions(&mut fields);
+    fields.done();
+    let Some(Objects::One(object)) = shapes.get(shapes.root()).and_then(|root| root.object.as_ref()) else {
+        return None;
+    };
+    let rank = |name: &str| order.iter().position(|one| **one == *name).unwrap_or(order.len());
+    let mut known: Vec<Field> = object
+        .members
+        .iter()
+        .map(|member| Field {
+            name: member.name.clone(),
+            shape: member.shape,
+            required: member.required,
+            action: actions
+                .iter()
+                .position(|(name, _)| *name == member.name)
+                .map_or(Action::Validate, |at| actions.swap_remove(at).1),
+        })
+        .collect();
+    known.sort_by_key(|field| rank(&field.name));
+    Some(Rules { shapes, fields: known, unknown, checks })
+}
+
+fn checks(fields: &mut Fields<'_>) -> Checks {
+    let mut checks = Checks::default();
+    for name in texts(fields, "checks") {
+        match &*name {
+            "stream_options" => checks.stream_options = true,
+            "top_logprobs" => checks.top_logprobs = true,
+            "tool_choice" => checks.tool_choice = true,
+            "json_word" => checks.json_word = true,
+            "tool_replies" => checks.tool_replies = true,
+            _ => fields.problem("checks", &format!("no check is named '{name}'")),
+        }
+    }
+    checks
+}
+
+/// What becomes of the fields that are not simply validated.
+fn actions(fields: &mut Fields<'_>) -> Vec<(Box<str>, Action)> {
+    let mut actions = Vec::new();
+    for (index, value) in fields.list("actions").into_iter().enumerate() {
+        let Some(mut one) = fields.element("actions", index, value) else { continue };
+        let name = one.text("field", |text| !text.is_empty(), "must be the name of a field");
+        let action = match &*one.text("do", |_| true, "must be a text") {
+            "forward" => Action::Forward,
+            "ignore" => Action::Ignore,
+            "off" => Action::Off(one.number("value", -1e9..=1e9)),
+            "reject" => Action::Reject {
+                message: one.text("message", |text| !text.is_empty(), "must be a message"),
+                except: texts(&mut one, "except"),
+            },
+            other => {
+                one.problem("do", &format!("'{other}' is no action"));
+                Action::Validate
+            }
+        };
+        one.done();
+        actions.push((name, action));
+    }
+    actions
+}
+
+fn texts(fields: &mut Fields<'_>, name: &str) -> Vec<Box<str>> {
+    let mut texts = Vec::new();
+    for value in fields.list(name) {
+        match value {
+            Value::String(text) => texts.push(text.into_boxed_str()),
+            _ => fields.problem(name, "must be an array of texts"),
+        }
+    }
+    texts
+}

@@ -1,0 +1,110 @@
+"""Profiles as data: read, merged, compiled; and the field tables of the pinned SDK."""
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from levada import profiles
+from levada.profiles import generate
+from levada.profiles.compiled import compiled, table_file
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "profiles.json"
+BASE = "id: mine\nversion: '1'\nextends: openai\n"
+
+
+def mine(folder: Path, text: str) -> Path:
+    file = folder / "mine.yaml"
+    file.write_text(BASE + text)
+    return file
+
+
+def test_the_built_in_ones_compile_to_what_the_engine_is_tested_with() -> None:
+    made = {name: compiled(profiles.load(name)) for name in profiles.names()}
+    assert set(made) == {"openai", "mittwald-dedicated", "mittwald-shared", "ionos", "flexai"}
+    assert json.loads(VECTORS.read_text()) == made, "regenerate tests/vectors/profiles.json"
+
+
+def test_what_a_file_does_not_say_is_said_by_the_one_it_extends(tmp_path: Path) -> None:
+    file = mine(tmp_path, "endpoints: {chat.completions: {params: {user: ignore, n: validate}}}\n")
+    base, one = profiles.load("openai"), profiles.load(file)
+    assert one.endpoints["embeddings"] == base.endpoints["embeddings"]
+    chat = compiled(one)["endpoints"]["chat.completions"]
+    assert chat["actions"] == [{"field": "user", "do": "ignore"}]
+    assert chat["order"][:3] == ["model", "messages", "functions"]
+    (tmp_path / "next.yaml").write_text("id: next\nversion: '1'\nextends: mine.yaml\n")
+    assert profiles.load(tmp_path / "next.yaml").endpoints == one.endpoints
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("endpoints: {chat.completions: {params: {user: ignored}}}", "endpoints.chat.completions"),
+        ("unknown_param: drop", "unknown_param: Extra inputs"),
+        ("extends: nobody", "no profile is named 'nobody'"),
+        ("extends: mine.yaml", "extends itself"),
+        ("errors: [", "mine.yaml"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "mine.yaml"
+    head = BASE if "extends" not in text else "id: mine\nversion: '1'\n"
+    file.write_text(head + text + "\n")
+    with pytest.raises(profiles.ProfileError, match=words):
+        profiles.load(file)
+
+
+def test_what_is_no_profile(tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(profiles.ProfileError, match=r"list.yaml:1: "):
+        profiles.load(tmp_path / "list.yaml")
+    for name in ("openay", tmp_path / "none.yaml"):
+        with pytest.raises(profiles.ProfileError, match="built in are flexai, ionos"):
+            profiles.load(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("endpoints: {videos: {}}", "endpoints.videos: no such endpoint"),
+        ("endpoints: {embeddings: {ranges: {colour: {minimum: 1}}}}", "colour: there is no such"),
+        ("endpoints: {embeddings: {ranges: {input: {least: 1}}}}", "'least' is no bound"),
+        ("endpoints: {embeddings: {params: {model: ignore}}}", "model: is read by the engine"),
+    ],
+)
+def test_what_does_not_fit_the_endpoints(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(profiles.ProfileError, match=words):
+        compiled(profiles.load(mine(tmp_path, text + "\n")))
+
+
+def test_fx_1_the_tables_are_those_of_the_pinned_sdk() -> None:
+    assert importlib.metadata.version("openai") == generate.PIN
+    stored = json.loads(table_file().read_text())
+    assert stored == json.loads(json.dumps(generate.tables())), "regenerate, and audit what changed"
+    chat = set(stored["endpoints"]["chat.completions"]["properties"])
+    assert len(chat - {"stream"}) == 33
+
+
+def test_the_tables_are_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "fields.json"
+    before = table_file().read_text()
+    monkeypatch.setattr(generate, "table_file", lambda: target)
+    generate.main()
+    assert target.read_text() == before
+    assert "read what changed" in capsys.readouterr().out
+
+
+def test_another_sdk_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "PIN", "0.0.0")
+    with pytest.raises(SystemExit, match="change both on purpose"):
+        generate.tables()
+
+
+def test_objects_that_nothing_tells_apart_are_a_mistake() -> None:
+    one: dict[str, Any] = {"properties": {"a": {"type": "string"}}}
+    with pytest.raises(SystemExit, match="nothing tells these apart"):
+        generate.apart([one, one], {})
