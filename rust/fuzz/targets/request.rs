@@ -26,13 +26,15 @@ fuzz_target!(|body: &[u8]| {
             for ask_usage in [false, true] {
                 let edits = request.edits(upstream, ask_usage);
                 let unchanged = edits.is_empty();
+                let asked = edits.iter().any(|edit| edit.with.contains("include_usage") || &*edit.with == "true");
                 let edited = splice::apply(Bytes::copy_from_slice(body), edits);
                 assert!(is_json(&edited));
                 assert!(!unchanged || edited == body);
                 let again = request::read(profile, rules, &edited).expect("an edited request is a request");
                 let model = upstream.map_or(&*request.model, |_| "up\"stream");
                 assert_eq!(&*again.model, model);
-                assert_eq!(again.include_usage, request.include_usage || (ask_usage && request.stream));
+                assert_eq!(again.include_usage, request.include_usage || asked);
+                assert!(!asked || (ask_usage && request.stream));
                 let rest = |request: &request::Request| (request.stream, request.n, request.max_tokens);
                 assert_eq!(rest(&again), rest(&request));
             }
