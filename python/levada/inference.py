@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # A call that lives this long is watched for its client leaving. Most small answers end
 # sooner, and a task for each of them would be the dearest thing this door does.
-WATCH_AFTER_SECONDS = 0.02
+WATCH_AFTER_SECONDS = 0.01
 
 
 class Inference:

@@ -172,7 +172,9 @@ def test_kill_9_of_a_real_engine_in_mid_stream(levada: Start, tiny_model: Path) 
             {"name": "two", "url": second.url, "models": ["tiny"]},
         ]
         running = levada(config={"backends": backends})
-        body = {"model": "tiny", "messages": MESSAGES, "max_tokens": 1900, "stream": True}
+        body = {"model": "tiny", "messages": MESSAGES, "max_tokens": 500, "stream": True}
+        # Two kilobytes a token: while nobody reads, no buffer takes all of it and no engine ends.
+        body |= {"logprobs": True, "top_logprobs": 20}
         wires = [running.begin("/v1/chat/completions", body) for _ in range(2)]
         answers = [wire.read_head() for wire in wires]  # one at each engine, by their loads
         first.kill()

@@ -13,7 +13,7 @@ MODULES = package()
 # What is imported, and by whom alone.
 DOORS = {
     "granian": {"server.py"},
-    "typer": {"cli.py", "key_commands.py", "terminal.py"},
+    "typer": {"cli.py", "key_commands.py", "profile_commands.py", "terminal.py"},
     "ruamel": {"document.py"},
     "pydantic": {
         "config.py",

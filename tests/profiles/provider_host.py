@@ -7,16 +7,18 @@ from typing import Any
 from rawhttp import Answer, Wire, request
 from served import Levada
 from upstream import ScriptedBackend
+from upstream.steps import Step
 
 CHAT = "/v1/chat/completions"
 
 
 @dataclass
 class Host:
-    """A Levada under one profile, and the backend behind it."""
+    """A Levada under one profile, and the backend behind it; `script` is for the next call."""
 
     levada: Levada
     backend: ScriptedBackend
+    script: tuple[Step, ...] = ()
 
     def ask(
         self,
@@ -28,6 +30,9 @@ class Host:
     ) -> tuple[Answer, list[dict[str, Any]]]:
         """The answer, and the bodies that the backend was sent for it."""
         self.backend.forget()
+        if self.script:
+            self.backend.script(*self.script)
+            self.script = ()
         sent = (
             body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         )

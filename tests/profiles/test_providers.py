@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from provider_host import Host, error
+from upstream import chat_chunk, chunked, close, send, stream_head
 
 Hosts = Callable[[str, str], Host]
 
@@ -31,6 +32,15 @@ def test_md_5_user_never_reaches_the_engine(host: Hosts, door: str, user: Any) -
     answer, seen = host("mittwald-dedicated", door).chat(user=user, seed=1)
     assert answer.status == 200
     assert list(seen[0]) == ["model", "messages", "seed"]
+
+
+def test_md_11_a_stream_that_breaks_ends_with_its_connection(host: Hosts, door: str) -> None:
+    one = host("mittwald-dedicated", door)
+    one.script = (send(stream_head() + chunked(chat_chunk("a"), end=False)), close())
+    answer, _ = one.chat(stream=True)
+    assert (answer.status, answer.complete) == (200, False)
+    assert b'"a"' in answer.body
+    assert b"[DONE]" not in answer.body and b"error" not in answer.body
 
 
 def test_ms_4_top_k_reaches_the_engine(host: Hosts, door: str) -> None:

@@ -37,6 +37,7 @@ def compiled(profile: Profile) -> dict[str, Any]:
         "name": profile.id,
         "denied": [name for name in profile.denylist if name not in profile.allow_inner],
         "null_counts": profile.null_policy == "sdk_types",
+        "severs": profile.stream.on_failure == "close",
         "errors": profile.errors.model_dump(),
         "endpoints": endpoints,
     }

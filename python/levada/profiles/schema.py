@@ -73,6 +73,12 @@ class Errors(Part):
     unknown_model_message: str | None = None
 
 
+class Stream(Part):
+    """How a streamed answer goes."""
+
+    on_failure: Literal["error_event", "close"] = "error_event"
+
+
 class Profile(Part):
     """One contract, whole: nothing is left to the one it extends."""
 
@@ -83,6 +89,7 @@ class Profile(Part):
     null_policy: Literal["as_omitted", "sdk_types"] = "as_omitted"
     denylist: list[str] = []
     allow_inner: dict[str, list[str]] = {}
+    stream: Stream = Stream()
     errors: Errors = Errors()
     endpoints: dict[str, Endpoint | Literal["absent"]]
 

@@ -17,6 +17,8 @@ pub struct Profile {
     pub denied: Vec<Box<str>>,
     /// An explicit null counts as a value where the SDK's types know none.
     pub null_counts: bool,
+    /// A stream that breaks ends by the end of its connection, without an error event.
+    pub severs: bool,
     /// How errors look.
     pub errors: Errors,
     rules: [Option<Rules>; Endpoint::ALL.len()],
@@ -134,6 +136,7 @@ impl Profile {
         let name = fields.text("name", |text| !text.is_empty(), "must be a name");
         let denied = texts(&mut fields, "denied");
         let null_counts = fields.flag("null_counts");
+        let severs = fields.flag("severs");
         let errors = fields.section("errors").map(errors).unwrap_or_default();
         let mut rules = [const { None }; Endpoint::ALL.len()];
         if let Some(mut endpoints) = fields.section("endpoints") {
@@ -146,7 +149,7 @@ impl Profile {
             endpoints.done();
         }
         fields.done();
-        Self { name, denied, null_counts, errors, rules }
+        Self { name, denied, null_counts, severs, errors, rules }
     }
 }
 

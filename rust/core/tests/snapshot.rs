@@ -27,7 +27,7 @@ fn document() -> Value {
         "limits": {"body_bytes": 20_971_520, "event_bytes": 1_048_576},
         "retry": {"ratio": 0.1, "per_second": 3.0},
         "breaker": {"failures": 3, "open_seconds": 5.0},
-        "profile": {"name": "p", "denied": [], "null_counts": false, "endpoints": {},
+        "profile": {"name": "p", "denied": [], "null_counts": false, "severs": false, "endpoints": {},
             "errors": {"code_null": false, "code_keep": []}},
         "tls": {"certificate": "-----BEGIN CERTIFICATE-----\nx", "key": "-----BEGIN PRIVATE KEY-----\nhidden-tls"},
     })

@@ -46,6 +46,8 @@ pub struct Call {
     /// Boxed: a call is moved from hand to hand, its account stays where it is.
     tally: Box<Tally>,
     state: State,
+    /// A stream that breaks ends without a word, by the end of its connection.
+    severs: bool,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,10 @@ enum State {
     Whole(Bytes),
     Events(Box<Events>, Option<Turn>),
     Plain(Box<Plain>),
+    /// All has been given that there was; once it has left, the connection must be cut.
+    Severed {
+        left: bool,
+    },
     Ended,
 }
 
@@ -73,19 +79,21 @@ impl Call {
     #[must_use]
     pub fn refused(tally: Tally, refusal: Refusal) -> Self {
         let own = Own { status: refusal.status(), body: refusal.body(), refusal: Some(refusal) };
-        Self { tally: Box::new(tally), state: State::Own(Box::new(own)) }
+        Self { tally: Box::new(tally), state: State::Own(Box::new(own)), severs: false }
     }
 
     /// A call that is answered from what we know: 200 (or another status) and JSON.
     #[must_use]
     pub fn answered(tally: Tally, status: u16, body: Bytes) -> Self {
-        Self { tally: Box::new(tally), state: State::Own(Box::new(Own { status, body, refusal: None })) }
+        let own = Own { status, body, refusal: None };
+        Self { tally: Box::new(tally), state: State::Own(Box::new(own)), severs: false }
     }
 
     /// A call that goes to a backend.
     #[must_use]
     pub fn planned(tally: Tally, plan: Plan) -> Self {
-        Self { tally: Box::new(tally), state: State::Planned(Box::new(plan)) }
+        let severs = plan.current.snapshot.profile.severs;
+        Self { tally: Box::new(tally), state: State::Planned(Box::new(plan)), severs }
     }
 
     /// Makes the answer begin: for a call to a backend, tries until the first byte.
@@ -127,7 +135,10 @@ impl Call {
                     None => std::task::ready!(events.poll_turn(cx)),
                 };
                 self.tally.meter = events.meter();
-                Poll::Ready(self.turn(turn).map(Ok))
+                match self.turn(turn) {
+                    None if matches!(self.state, State::Severed { .. }) => self.poll_next(cx),
+                    piece => Poll::Ready(piece.map(Ok)),
+                }
             }
             State::Plain(plain) => {
                 let result = std::task::ready!(plain.poll_next(cx));
@@ -150,6 +161,16 @@ impl Call {
                     }
                 }
             }
+            // A door that is told of a cut forgets what it has not written: it is given one turn to write.
+            State::Severed { left: false } => {
+                self.state = State::Severed { left: true };
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            State::Severed { left: true } => {
+                self.state = State::Ended;
+                Poll::Ready(Some(Err(Cut)))
+            }
             State::Own(_) | State::Planned(_) | State::Ended => Poll::Ready(None),
         }
     }
@@ -160,7 +181,7 @@ impl Call {
         match &self.state {
             State::Whole(body) => Some(body.len() as u64),
             State::Plain(plain) => plain.left(),
-            State::Events(..) | State::Planned(_) => None,
+            State::Events(..) | State::Planned(_) | State::Severed { .. } => None,
             State::Own(own) => Some(own.body.len() as u64),
             State::Ended => Some(0),
         }
@@ -182,6 +203,11 @@ impl Call {
             Turn::Events(events) => Some(events),
             Turn::Last(events) => {
                 self.end(End::Done);
+                (!events.is_empty()).then_some(events)
+            }
+            Turn::Broken(events, _) if self.severs => {
+                self.end(End::Broken);
+                self.state = State::Severed { left: false };
                 (!events.is_empty()).then_some(events)
             }
             Turn::Broken(events, refusal) => {
