@@ -13,8 +13,8 @@ use crate::json::{Kind as Json, Scanner, Text, Wrong};
 use crate::refusal::{Kind, Refusal};
 use crate::shape::{Array, Id, Number, Object, Objects, Others, Shape, Shapes, Strings, listed};
 
-use self::words::{SHOWN, above, content_null, invalid_enum};
-pub use self::words::{duplicate, missing, unknown_parameter, wrong_type};
+pub use self::words::{SHOWN, duplicate, missing, unknown_parameter, wrong_type};
+use self::words::{above, content_null, invalid_enum};
 
 /// One step of a path.
 #[derive(Debug, Clone)]

@@ -42,3 +42,22 @@ fn every_row_of_the_catalogue() {
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
+
+#[test]
+fn what_is_passed_on_unchecked_hides_no_denied_member() {
+    let flexai = profile("flexai");
+    let body = |rest: Value| {
+        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}]});
+        body.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        body.to_string()
+    };
+    let hidden = body(json!({"prediction": {"content": [{"lora_path": "x"}]}}));
+    let found = error(ask(&flexai, "chat.completions", &hidden).unwrap_err());
+    assert_eq!(found["param"], "prediction.content[0].lora_path");
+    // A tool's parameters and metadata are the client's own data.
+    let own = json!({"metadata": {"priority": "high"}, "tools": [{"type": "function", "function":
+        {"name": "f", "parameters": {"properties": {"priority": {"type": "string"}}}}}]});
+    for name in ["openai", "flexai"] {
+        assert!(ask(&profile(name), "chat.completions", &body(own.clone())).is_ok(), "{name}");
+    }
+}

@@ -8,8 +8,9 @@ use std::ops::Range;
 use crate::json::{Kind as Json, Scanner, Text, Wrong};
 use crate::profile::{Action, Field, Profile, Rules, Unknown};
 use crate::refusal::{Kind, Refusal};
+use crate::shape::Shape;
 use crate::splice::Edit;
-use crate::validate::{Strictness, Walk, duplicate, missing, unknown_parameter};
+use crate::validate::{SHOWN, Strictness, Walk, duplicate, missing, unknown_parameter};
 
 /// Where a member stands.
 #[derive(Debug, Clone)]
@@ -143,28 +144,29 @@ impl<'a> Seen<'a> {
         if self.places.get(at).is_some_and(Option::is_some) {
             self.fail(FIELDS + at, duplicate(&field.name));
         }
-        let nullable = self.rules.shapes.get(field.shape).is_some_and(|shape| shape.null);
+        let shape = self.rules.shapes.get(field.shape);
         let null = scanner.peek() == Some(b'n');
-        let unchecked = match field.action {
-            Action::Forward | Action::Ignore => true,
-            // An explicit null is an omission, unless the profile takes the SDK's types at their word.
-            _ => null && (nullable || !self.strictness.null_counts || field.required),
-        };
+        // An explicit null is an omission, unless the profile takes the SDK's types at their word.
+        let omitted =
+            null && (field.required || !self.strictness.null_counts || shape.is_some_and(|shape| shape.null));
         let mut walk = Walk::of(&self.rules.shapes, self.strictness, &field.name);
-        let (kind, span) = if unchecked {
-            scanner.value()?
-        } else if matches!(field.action, Action::Off(_)) {
-            let mut ahead = scanner.clone();
-            let (kind, span) = ahead.value()?;
-            if is_off(&field.action, ahead.text(&span)) {
-                *scanner = ahead;
-                self.put(at, Json::Null, span);
-                return Ok(false);
+        let (kind, span) = match field.action {
+            Action::Ignore => scanner.value()?,
+            // Unchecked, but no denied member hides in it.
+            Action::Forward if !shape.is_some_and(Shape::is_free) => walk.unknown(scanner)?,
+            Action::Forward => scanner.value()?,
+            _ if omitted => scanner.value()?,
+            Action::Off(off) => {
+                let mut ahead = scanner.clone();
+                let (_, span) = ahead.value()?;
+                if ahead.text(&span).parse() == Ok(off) {
+                    *scanner = ahead;
+                    self.put(at, Json::Null, span);
+                    return Ok(false);
+                }
+                walk.value(field.shape, scanner)?
             }
-            let _ = kind;
-            walk.value(field.shape, scanner)?
-        } else {
-            walk.value(field.shape, scanner)?
+            Action::Validate | Action::Reject { .. } => walk.value(field.shape, scanner)?,
         };
         if let Some(refusal) = walk.found() {
             self.fail(FIELDS + at, refusal);
@@ -172,7 +174,8 @@ impl<'a> Seen<'a> {
         if let Action::Reject { message, except } = &field.action {
             let text = scanner.text(&span);
             if !null && !except.iter().any(|pass| **pass == *text) {
-                let words = message.replace("{value}", text);
+                let shown: String = text.chars().take(SHOWN).collect();
+                let words = message.replace("{value}", &shown);
                 self.fail(
                     FIELDS + at,
                     Refusal::of(Kind::InvalidValue).message(words).param(field.name.to_string()),
@@ -203,8 +206,4 @@ impl<'a> Seen<'a> {
             *place = Some(Place { kind, span });
         }
     }
-}
-
-fn is_off(action: &Action, text: &str) -> bool {
-    matches!((action, text.parse::<f64>()), (Action::Off(off), Ok(value)) if value == *off)
 }

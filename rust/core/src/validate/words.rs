@@ -7,7 +7,7 @@ use crate::refusal::{Kind, Refusal};
 use crate::shape::listed;
 
 /// The most characters of a client's own text in a message.
-pub(super) const SHOWN: usize = 64;
+pub const SHOWN: usize = 64;
 
 /// "Missing required parameter".
 #[must_use]
