@@ -79,9 +79,9 @@ impl Relay {
 
     /// Takes the next piece of the backend's body.
     pub fn push(&mut self, piece: BytesMut) -> Pushed {
-        let events = match self.reframer.push(piece) {
-            Ok(events) => events,
-            Err(sse::TooLarge) => return broken(Bytes::new(), Kind::UpstreamError),
+        let (events, after) = match self.reframer.push(piece) {
+            Ok(events) => (events, Then::More),
+            Err(sse::TooLarge { before }) => (before, Then::Broken(Refusal::of(Kind::UpstreamError))),
         };
         // As long as every event is kept, the piece goes on as it is; the first that is not starts a copy.
         let mut copy: Option<BytesMut> = None;
@@ -108,7 +108,7 @@ impl Relay {
                 }
             }
         }
-        Pushed { events: copy.map_or(events, BytesMut::freeze), then: Then::More }
+        Pushed { events: copy.map_or(events, BytesMut::freeze), then: after }
     }
 
     /// The backend's body has ended (cleanly, or by a fault of the connection) without `[DONE]`.
@@ -120,7 +120,7 @@ impl Relay {
         if self.finished && clean && self.reframer.pending() == 0 {
             return Pushed { events: Bytes::from_static(DONE), then: Then::Done };
         }
-        broken(Bytes::new(), Kind::UpstreamBroken)
+        Pushed { events: Bytes::new(), then: Then::Broken(Refusal::of(Kind::UpstreamBroken)) }
     }
 
     fn event(&mut self, event: &[u8]) -> Act {
@@ -214,10 +214,6 @@ fn rename(event: &[u8], data: &[u8], span: &std::ops::Range<usize>, name: &str) 
     }
     out.extend_from_slice(b"\n\n");
     Act::Put(out)
-}
-
-fn broken(events: Bytes, kind: Kind) -> Pushed {
-    Pushed { events, then: Then::Broken(Refusal::of(kind)) }
 }
 
 #[cfg(test)]
@@ -320,6 +316,25 @@ mod tests {
             ends(&[TEXT, error, END].concat()),
             (TEXT.into(), Then::Broken(Refusal::of(Kind::UpstreamError)))
         );
+    }
+
+    #[test]
+    fn an_event_too_large_takes_nothing_along_at_any_cut() {
+        let bounded = || Options { event_bytes: 128, ..Options::default() };
+        let huge = format!("data: {{\"x\":\"{}\"}}", "x".repeat(200));
+        for (input, then, wanted) in [
+            ([TEXT, STOP, END, &huge].concat(), Then::Done, [TEXT, STOP, END].concat()),
+            (
+                [TEXT, &huge, "\n\n", END].concat(),
+                Then::Broken(Refusal::of(Kind::UpstreamError)),
+                TEXT.into(),
+            ),
+        ] {
+            for size in [1, 7, 4096] {
+                let (out, ended, _) = run(&input, size, bounded());
+                assert_eq!((&out, &ended), (&wanted, &then), "{size}");
+            }
+        }
     }
 
     #[test]

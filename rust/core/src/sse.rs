@@ -7,8 +7,11 @@
 use bytes::{Bytes, BytesMut};
 
 /// An event grew beyond the bound before it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLarge;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TooLarge {
+    /// The whole events that came before it: what a client gets must not depend on how the bytes were cut.
+    pub before: Bytes,
+}
 
 /// Gathers pieces of a stream and gives back whole events.
 #[derive(Debug)]
@@ -63,8 +66,14 @@ impl Reframer {
 
     fn bounded(&self, events: Bytes) -> Result<Bytes, TooLarge> {
         // One read may bring many events; only a read larger than the bound can hold one that is too large.
-        if events.len() > self.limit && split(&events).any(|event| event.len() > self.limit) {
-            return Err(TooLarge);
+        if events.len() > self.limit {
+            let mut end = 0;
+            for event in split(&events) {
+                if event.len() > self.limit {
+                    return Err(TooLarge { before: events.slice(..end) });
+                }
+                end += event.len();
+            }
         }
         Ok(events)
     }
@@ -93,7 +102,7 @@ impl Reframer {
                 self.held.extend_from_slice(b"\n");
                 if self.line_empty {
                     if self.held.len() - whole > self.limit {
-                        return Err(TooLarge);
+                        return Err(TooLarge { before: self.take(whole) });
                     }
                     whole = self.held.len();
                     self.event_empty = true;
@@ -101,13 +110,17 @@ impl Reframer {
             }
             self.line_empty = true;
         }
-        if self.held.len() - whole > self.limit {
-            return Err(TooLarge);
-        }
-        // A copy of its own: a slice would keep all of the buffer alive for as long as a slow client keeps the slice.
+        let fits = self.held.len() - whole <= self.limit;
+        let events = self.take(whole);
+        if fits { Ok(events) } else { Err(TooLarge { before: events }) }
+    }
+
+    /// The first `whole` bytes that are held, as a copy of their own: a slice would keep all of the buffer alive for as
+    /// long as a slow client keeps the slice.
+    fn take(&mut self, whole: usize) -> Bytes {
         let events = Bytes::copy_from_slice(self.held.get(..whole).unwrap_or_default());
         bytes::Buf::advance(&mut self.held, whole);
-        Ok(events)
+        events
     }
 
     /// Skips a byte order mark that comes in pieces.
@@ -158,7 +171,9 @@ fn is_canonical(piece: &[u8]) -> bool {
 pub fn split(events: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = events;
     std::iter::from_fn(move || {
-        let end = memchr::memmem::find(rest, b"\n\n")? + 2;
+        // Most events are one line, so the first line end is nearly always the right one.
+        let mut lines = memchr::memchr_iter(b'\n', rest);
+        let end = lines.find(|at| rest.get(at + 1) == Some(&b'\n'))? + 2;
         let (event, after) = rest.split_at_checked(end)?;
         rest = after;
         Some(event)
@@ -228,15 +243,20 @@ mod tests {
     }
 
     #[test]
-    fn bounded() {
-        let mut reframer = Reframer::new(10);
-        assert_eq!(reframer.push(BytesMut::from(&b"data: 123456"[..])), Err(TooLarge));
-        assert_eq!(Reframer::new(8).push(BytesMut::from(&b"data: 1\n\n"[..])), Err(TooLarge));
-        assert!(Reframer::new(9).push(BytesMut::from(&b"data: 1\n\ndata: 2\n\n"[..])).is_ok());
-        assert_eq!(
-            Reframer::new(9).push(BytesMut::from(&b"data: 1\r\n\r\ndata: 23\r\n\r\n"[..])),
-            Err(TooLarge)
-        );
+    fn bounded_and_what_came_before_is_given() {
+        let pushed = |limit: usize, piece: &'static [u8]| Reframer::new(limit).push(BytesMut::from(piece));
+        let too_large = |before: &'static [u8]| Err(TooLarge { before: Bytes::from_static(before) });
+        assert_eq!(pushed(10, b"data: 123456"), too_large(b""));
+        assert_eq!(pushed(8, b"data: 1\n\n"), too_large(b""));
+        assert!(pushed(9, b"data: 1\n\ndata: 2\n\n").is_ok());
+        for piece in [
+            &b"data: 1\n\ndata: 23\n\n"[..],
+            b"data: 1\r\n\r\ndata: 23\r\n\r\n",
+            b"data: 1\n\ndata: 2345",
+            b"data: 1\n\ndata: 23\n\ndata: 4\n\n",
+        ] {
+            assert_eq!(pushed(9, piece), too_large(b"data: 1\n\n"));
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::gather::Room;
+
 /// Why an exchange with a backend failed.
 #[derive(Debug)]
 pub enum Fault {
@@ -259,11 +261,12 @@ fn read_some(stream: Pin<&mut Stream>, cx: &mut Context<'_>, buf: &mut BytesMut)
 
 impl Stream {
     fn poll_write_two(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Poll<io::Result<usize>> {
-        let pieces = [IoSlice::new(head), IoSlice::new(body)];
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, &pieces),
-            Self::Tls(tls) if head.is_empty() => Pin::new(tls).poll_write(cx, body),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, head),
+        let (pieces, mut room) = ([IoSlice::new(head), IoSlice::new(body)], Room::new());
+        match (self, room.gather(&pieces)) {
+            (Self::Plain(tcp), Some(both)) => Pin::new(tcp).poll_write(cx, both),
+            (Self::Plain(tcp), None) => Pin::new(tcp).poll_write_vectored(cx, &pieces),
+            (Self::Tls(tls), Some(both)) => Pin::new(tls).poll_write(cx, both),
+            (Self::Tls(tls), None) => Pin::new(tls).poll_write(cx, if head.is_empty() { body } else { head }),
         }
     }
 

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use self::alarm::Alarm;
 use self::sniff::{Framing, Sniff};
+use crate::gather::Room;
 
 /// How long the bytes of a refused request are read away, so that the refusal is not lost in a reset.
 const LINGER: Duration = Duration::from_secs(2);
@@ -260,7 +261,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let result = Pin::new(&mut this.socket).poll_write_vectored(cx, pieces);
+        let result = match Room::new().gather(pieces) {
+            Some(bytes) => Pin::new(&mut this.socket).poll_write(cx, bytes),
+            None => Pin::new(&mut this.socket).poll_write_vectored(cx, pieces),
+        };
         this.wrote(result)
     }
 

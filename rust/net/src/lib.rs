@@ -30,5 +30,6 @@ pub mod tls;
 mod app;
 mod body;
 mod front;
+mod gather;
 mod guard;
 mod upload;
