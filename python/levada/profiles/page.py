@@ -1,97 +1,70 @@
-"""A profile as people read it: its endpoints, and for each every parameter and what becomes of it.
+"""A profile as people read it in a terminal or a repository: Markdown.
 
-Pure. The page is made of the same data that the engine checks requests with, so neither can be
-right without the other.
+Pure. Decides how it looks; what there is to tell is told by `facts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import json
+from collections.abc import Iterable, Iterator
 
-from levada.profiles.compiled import compiled
-from levada.profiles.schema import Profile
-
-PATHS = {
-    "chat.completions": "POST /v1/chat/completions",
-    "completions": "POST /v1/completions",
-    "embeddings": "POST /v1/embeddings",
-}
-MARKS = {
-    "validate": "checked",
-    "forward": "passed on",
-    "ignore": "ignored",
-    "reject": "restricted",
-    "off": "checked",
-}
-BOUNDS = {
-    "minimum": "at least",
-    "maximum": "at most",
-    "minItems": "items: at least",
-    "maxItems": "items: at most",
-    "minLength": "length: at least",
-    "maxLength": "length: at most",
-    "maxProperties": "members: at most",
-}
+from levada.profiles.facts import HEADERS, MEANINGS, Endpoint, Facts
 
 
-def markdown(profile: Profile) -> str:
+def markdown(facts: Facts) -> str:
     """The compatibility page as Markdown."""
-    made = compiled(profile)
-    lines = [f"# {profile.id}", "", f"Version {profile.version}.", "", "| endpoint | offered |"]
-    lines.append("|---|---|")
-    for name, path in PATHS.items():
-        lines.append(f"| `{path}` | {'yes' if made['endpoints'].get(name) else 'no'} |")
-    for name, path in PATHS.items():
-        rules = made["endpoints"].get(name)
-        if rules:
-            lines += ["", f"## {path}", "", "| parameter | type | what becomes of it | note |"]
-            lines += ["|---|---|---|---|", *_rows(rules)]
-    lines += ["", "Unknown parameters are " + _unknown(profile) + ". Never accepted, at any depth:"]
-    lines += [", ".join(f"`{name}`" for name in made["denied"]) + ".", ""]
-    return "\n".join(lines)
+    return "\n".join([*_head(facts), *_endpoints(facts), *_rules(facts), *_errors(facts), ""])
 
 
-def _unknown(profile: Profile) -> str:
-    words = {"forward": "passed on", "drop": "taken out", "reject": "refused"}
-    return words[profile.unknown_params]
+def _head(facts: Facts) -> Iterator[str]:
+    yield f"# {facts.name}"
+    yield f"\nVersion {facts.version}. Authentication: `Authorization: Bearer KEY`.\n"
+    rows = (
+        (f"`{one.method} {one.path}`", "yes" if one.offered else "no", one.note)
+        for one in facts.endpoints
+    )
+    yield from _table(("endpoint", "offered", "note"), rows)
 
 
-def _rows(rules: dict[str, Any]) -> Iterator[str]:
-    schema, actions = rules["schema"], {one["field"]: one for one in rules["actions"]}
-    order = [*rules["order"], *(one for one in schema["properties"] if one not in rules["order"])]
-    for name in order:
-        action = actions.get(name, {"do": "validate"})
-        kinds, notes = _told(schema, schema["properties"][name])
-        if name in schema["required"]:
-            notes.insert(0, "required")
-        if action["do"] == "reject":
-            notes = [action["message"].replace("{value}", "…")]
-        if action["do"] == "off":
-            notes.append(f"{action['value']:g} means off")
-        yield f"| `{name}` | {kinds} | {MARKS[action['do']]} | {'; '.join(notes)} |"
+def _endpoints(facts: Facts) -> Iterator[str]:
+    yield ""
+    yield from (f"* {fate}: {words}" for fate, words in MEANINGS.items())
+    for endpoint in facts.endpoints:
+        if endpoint.parameters:
+            yield f"\n## {endpoint.method} {endpoint.path}\n"
+            yield from _parameters(endpoint)
+            yield from ("", *(f"* {words}" for words in endpoint.checks))
 
 
-def _told(schema: dict[str, Any], value: dict[str, Any]) -> tuple[str, list[str]]:
-    """The kinds that a value may have, and what is to be noted of them."""
-    kinds: list[str] = []
-    notes: list[str] = []
-    for one in _forms(schema, value):
-        kind = one.get("type", "any")
-        for name in [kind] if isinstance(kind, str) else kind:
-            if name not in kinds:
-                kinds.append(name)
-        if "enum" in one and len(one["enum"]) <= 10:
-            notes.append(", ".join(f"`{word}`" for word in one["enum"]))
-        notes += [f"{words} {one[bound]}" for bound, words in BOUNDS.items() if bound in one]
-    return " or ".join(kinds), notes
+def _parameters(endpoint: Endpoint) -> Iterator[str]:
+    titles = ("parameter", "type", "required", "what becomes of it", "range", "note")
+    rows = (
+        (f"`{one.name}`", one.kinds, "yes" if one.required else "", one.fate, one.range, one.note)
+        for one in endpoint.parameters
+    )
+    return _table(titles, rows)
 
 
-def _forms(schema: dict[str, Any], value: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    if "$ref" in value:
-        yield schema["$defs"][value["$ref"].removeprefix("#/$defs/")]
-        return
-    for one in value.get("anyOf") or value.get("oneOf") or ():
-        yield from _forms(schema, one)
-    if "anyOf" not in value and "oneOf" not in value:
-        yield value
+def _rules(facts: Facts) -> Iterator[str]:
+    yield f"\nUnknown parameters are {facts.unknown}. An explicit null is {facts.null}."
+    yield "Never accepted, at any depth: " + ", ".join(f"`{name}`" for name in facts.denied) + "."
+    yield "\n## Streaming\n"
+    yield from (f"* {words}" for words in facts.streaming)
+    yield "\n## Response headers\n"
+    yield from _table(("header", "what it says"), ((f"`{name}`", words) for name, words in HEADERS))
+
+
+def _errors(facts: Facts) -> Iterator[str]:
+    yield "\n## Errors\n"
+    rows = ((str(status), f"`{kind}`", when) for status, kind, when in facts.statuses)
+    yield from _table(("status", "type", "when"), rows)
+    for one in facts.examples:
+        yield f"\n{one.title}: {one.status}\n\n```\n{one.method} {one.path}\n{one.body}".rstrip()
+        yield "```\n\n```json\n" + json.dumps({"error": one.error}, indent=1) + "\n```"
+
+
+def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield "| " + " | ".join(titles) + " |"
+    yield "|" + "---|" * len(titles)
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"

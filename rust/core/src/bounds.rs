@@ -8,6 +8,15 @@ pub const JSON_DEPTH: usize = 64;
 /// The longest model name a client may send; longer ones are not looked up.
 pub const MODEL_NAME_BYTES: usize = 256;
 
+/// The most parts of a form. OpenAI's edits take 16 images and some ten fields.
+pub const FORM_PARTS: usize = 64;
+
+/// The longest name of a form's part.
+pub const FORM_NAME_BYTES: usize = 128;
+
+/// The longest text in a form's part that is no file: a prompt of an image has 32,000 characters.
+pub const FORM_TEXT_BYTES: usize = 256 * 1024;
+
 /// The longest key a client may present: a JWT fits (8 KiB).
 pub const KEY_BYTES: usize = 8 * 1024;
 

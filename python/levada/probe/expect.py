@@ -1,0 +1,98 @@
+"""What an answer must be: a success, or an error in the profile's words.
+
+Pure. Status, type, param and code are exact; a message is read only for the name of the field.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from levada.probe.client import Answer
+from levada.probe.rows import Broken, Judge
+from levada.profiles import Profile
+
+INVALID = "invalid_request_error"
+ENVELOPE = {"message", "type", "param", "code"}
+# In such an answer a strict server calls a field unknown that goes to the engine here.
+UNKNOWN = ("unknown_parameter", "unknown parameter", "unrecognized request argument")
+
+
+def body_of(answer: Answer) -> Any:
+    """The JSON of an answer that says it is JSON."""
+    kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Broken(f"the content type is '{kind}', not application/json")
+    try:
+        return json.loads(answer.body)
+    except ValueError:
+        raise Broken("the body is not JSON") from None
+
+
+def success(answer: Answer) -> Any:
+    """The JSON of a 200."""
+    if answer.status != 200:
+        raise Broken(f"the status is {answer.status}, not 200")
+    return body_of(answer)
+
+
+def accepted(answer: Answer) -> None:
+    """A 200, whatever is in it."""
+    if answer.status != 200:
+        raise Broken(f"the status is {answer.status}, not 200")
+
+
+def passed_on(answer: Answer) -> None:
+    """The engine decides: a success or its own refusal, but no fault, and not unknown."""
+    if answer.status >= 500:
+        raise Broken(f"the status is {answer.status}: a fault for what a client sent")
+    said = answer.body.decode(errors="replace").lower()
+    if answer.status >= 400 and any(words in said for words in UNKNOWN):
+        raise Broken("it is refused as unknown, not passed on")
+
+
+def error(profile: Profile, answer: Answer, status: int) -> dict[str, Any]:
+    """The error of an answer with this status: the envelope, and exactly its keys."""
+    if answer.status != status:
+        raise Broken(f"the status is {answer.status}, not {status}")
+    body = body_of(answer)
+    inner = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(inner, dict) or set(body) != {"error"}:
+        raise Broken('the body is not {"error": {...}}')
+    promised = ENVELOPE | ({"doc_url"} if status == 401 and profile.errors.doc_url else set())
+    if set(inner) != promised:
+        raise Broken(f"the error has the keys {sorted(inner)}, not {sorted(promised)}")
+    for key in ("message", "type"):
+        if not isinstance(inner[key], str) or not inner[key]:
+            raise Broken(f"'{key}' is no text")
+    for key in ("param", "code"):
+        if not isinstance(inner[key], str | None):
+            raise Broken(f"'{key}' is neither a text nor null")
+    return inner
+
+
+def refused(
+    profile: Profile,
+    param: str | None,
+    code: str | None,
+    status: int = 400,
+    *,
+    kind: str = INVALID,
+    names: str = "",
+    message: str | None = None,
+) -> Judge:
+    """Refused with exactly these; `names` stands in the message, `message` is all of it."""
+    errors = profile.errors
+    kept = code if not (errors.code_null and status == 400) or code in errors.code_keep else None
+
+    def judge(*answers: Answer) -> None:
+        found = error(profile, answers[-1], status)
+        for key, wanted in (("type", kind), ("param", param), ("code", kept)):
+            if found[key] != wanted:
+                raise Broken(f"'{key}' is {json.dumps(found[key])}, not {json.dumps(wanted)}")
+        if names not in found["message"]:
+            raise Broken(f"the message does not name '{names}'")
+        if message is not None and found["message"] != message:
+            raise Broken(f"the message is not {json.dumps(message)}")
+
+    return judge

@@ -1,0 +1,197 @@
+"""All that there is to tell of a profile, before anybody decides how it looks.
+
+Pure. Made of the document that the engine checks requests with, so neither can be right without
+the other. Texts are plain; names and values in them stand between backticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from levada.profiles import answers
+from levada.profiles.errors import Example, examples, statuses
+from levada.profiles.reading import Schema, inner, kinds, ranges
+
+# Of OpenAI's API, and served by no profile.
+ELSEWHERE = (
+    ("/v1/assistants", "Assistants"),
+    ("/v1/threads", "Threads and runs"),
+    ("/v1/batches", "Batches"),
+    ("/v1/files", "Files"),
+    ("/v1/fine_tuning/jobs", "Fine-tuning"),
+)
+CHECKS = {
+    "stream_options": "`stream_options` only with `stream: true`",
+    "top_logprobs": "`top_logprobs` only with `logprobs: true`, and at most 20",
+    "tool_choice": "`tool_choice` only with `tools`, unless it is `none`",
+    "json_word": "`response_format` of type `json_object` only if a message speaks of JSON",
+    "tool_replies": "each tool call of an assistant's message is answered by a tool message",
+}
+UNKNOWN = {"forward": "passed on unchecked", "drop": "taken out", "reject": "refused"}
+HEADERS = (
+    ("x-request-id", "on every answer: the request's own, or a new one"),
+    ("content-type", "`application/json`; of a stream `text/event-stream`"),
+    ("cache-control", "`no-store`"),
+    ("x-content-type-options", "`nosniff`"),
+    ("www-authenticate", "`Bearer`, with a 401"),
+    ("allow", "the methods that the path has, with a 405"),
+    ("retry-after", "seconds to wait, with a 429 or a 503"),
+)
+
+
+class Fate(StrEnum):
+    """What becomes of a parameter."""
+
+    CHECKED = "checked"
+    PASSED = "passed on"
+    IGNORED = "ignored"
+    REFUSED = "refused"
+
+
+MEANINGS = {
+    Fate.CHECKED: "its type and range are checked, then it goes to the model",
+    Fate.PASSED: "it goes to the model as it is; the model server decides",
+    Fate.IGNORED: "accepted without any effect",
+    Fate.REFUSED: "answered with an error",
+}
+FATES = {
+    "validate": Fate.CHECKED,
+    "off": Fate.CHECKED,
+    "forward": Fate.PASSED,
+    "ignore": Fate.IGNORED,
+    "reject": Fate.REFUSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One field of a body."""
+
+    name: str
+    kinds: str
+    required: bool
+    fate: Fate
+    range: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path; without parameters where it takes no body."""
+
+    method: str
+    path: str
+    offered: bool
+    note: str
+    parameters: tuple[Parameter, ...] = ()
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A profile, told."""
+
+    name: str
+    version: str
+    endpoints: tuple[Endpoint, ...]
+    streaming: tuple[str, ...]
+    statuses: list[tuple[int, str, str]]
+    examples: list[Example]
+    unknown: str
+    denied: tuple[str, ...]
+    null: str
+
+
+def facts(made: Mapping[str, Any], version: str, model: str = "MODEL") -> Facts:
+    """What the compiled profile `made` promises; examples name `model`."""
+    offered = {name: rules for name, rules in made["endpoints"].items() if rules}
+    policies = {rules["unknown"] for rules in offered.values()}
+    return Facts(
+        name=made["name"],
+        version=version,
+        endpoints=tuple(_endpoints(offered)),
+        streaming=tuple(_streaming(made, offered)),
+        statuses=statuses(made),
+        examples=examples(made, model),
+        unknown=", or ".join(UNKNOWN[one] for one in sorted(policies)),
+        denied=tuple(made["denied"]),
+        null="a value, and refused where the type has none" if made["null_counts"] else "an omission",
+    )
+
+
+def _endpoints(offered: Mapping[str, Any]) -> Iterator[Endpoint]:
+    """Those that are offered first."""
+    yield Endpoint("GET", "/v1/models", True, "Models that can be asked for now")
+    yield Endpoint("GET", "/v1/models/{model}", True, "One of them")
+    known = list(dict.fromkeys([*answers.names(), *offered]))
+    for name in [one for one in known if one in offered]:
+        rules, answer = offered[name], answers.answer(name)
+        note = answer.title + ("; can be streamed" if _streams(rules) else "")
+        checks = tuple(CHECKS.get(one, one) for one in rules["checks"])
+        parameters = tuple(_parameters(rules))
+        yield Endpoint("POST", answers.path(name), True, note, parameters, checks)
+    for name in [one for one in known if one not in offered]:
+        yield Endpoint("POST", answers.path(name), False, answers.answer(name).title)
+    for path, title in ELSEWHERE:
+        yield Endpoint("POST", path, False, title)
+
+
+def _parameters(rules: dict[str, Any]) -> Iterator[Parameter]:
+    """In the order in which their failures are reported."""
+    schema: Schema = rules["schema"]
+    actions = {one["field"]: one for one in rules["actions"]}
+    for name in dict.fromkeys([*rules["order"], *schema["properties"]]):
+        field, action = schema["properties"][name], actions.get(name, {"do": "validate"})
+        fate = FATES[action["do"]]
+        checked = fate is Fate.CHECKED
+        yield Parameter(
+            name=name,
+            kinds=kinds(schema, field),
+            required=name in schema["required"],
+            fate=fate,
+            range="; ".join(ranges(schema, field)) if checked else "",
+            note="; ".join([*_of(action), *(inner(schema, field, name) if checked else ())]),
+        )
+
+
+def _of(action: dict[str, Any]) -> Iterator[str]:
+    """What an action says beyond its fate."""
+    if action["do"] == "off":
+        yield f"`{action['value']:g}` means off"
+    if action["do"] == "reject":
+        passes = " or ".join(f"`{one}`" for one in action["except"])
+        yield f"only {passes} passes: {action['message'].replace('{value}', '…')}"
+
+
+def _streams(rules: dict[str, Any]) -> bool:
+    return "stream" in rules["schema"]["properties"]
+
+
+def _streaming(made: Mapping[str, Any], offered: Mapping[str, Any]) -> Iterator[str]:
+    streamed = [name for name, rules in offered.items() if _streams(rules)]
+    if not streamed:
+        yield "Nothing is streamed."
+        return
+
+    def paths(names: list[str]) -> str:
+        return ", ".join(f"`{answers.path(name)}`" for name in names)
+
+    yield f"With `stream: true` the answer comes as server-sent events: {paths(streamed)}."
+    yield "Each event is whole: `data: ` with JSON, then an empty line. Lines that begin with a colon may be left out."
+    yield "The status is sent with the first event, so whatever fails before it has a status of its own."
+    if done := [name for name in streamed if answers.answer(name).done]:
+        yield f"The last line is `data: [DONE]`: {paths(done)}."
+    options = [name for name in streamed if "stream_options" in offered[name]["schema"]["properties"]]
+    if options:
+        yield (
+            "`stream_options: {\"include_usage\": true}` adds one chunk before the end, with `usage` and "
+            f"without choices: {paths(options)}. Without it there is no such chunk."
+        )
+    yield (
+        "A stream that breaks ends with its connection: no error event, no `[DONE]`."
+        if made["severs"]
+        else "A stream that breaks ends with an event `data: {\"error\": …}`, and without `[DONE]`."
+    )
