@@ -9,7 +9,7 @@ NATIVE := $(VENV)/.native
 RUST := $(shell find rust -name '*.rs' -not -path '*/fuzz/*' -o -name Cargo.toml -not -path '*/fuzz/*') Cargo.toml Cargo.lock
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test setup build wheel fmt lint rust-test python-test fuzz fields bench load clean
+.PHONY: run test setup build wheel fmt lint rust-test python-test fuzz profiles fields conformance bench load clean
 
 run: build  ## a real model answers through Levada; Ctrl-C ends it
 	$(BIN)/levada demo
@@ -74,8 +74,14 @@ fuzz: setup
 	@echo "== fuzzing, 20 s a target"
 	rust/fuzz/run 20
 
+profiles: build  ## the numbered promises of the four providers, a line each
+	$(BIN)/python tests/profiles/promises.py
+
 fields: setup  ## the field tables of the pinned SDK, written anew; audit the difference
 	$(BIN)/python -c 'from levada.profiles import generate; generate.main()'
+
+conformance: build  ## outside judges on a backend and through Levada; downloads them once
+	PYTHONPATH=tests $(BIN)/python -m conformance
 
 bench: setup  ## the table, JSON and chart of loadtests/baselines, of a release build
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-deps --no-build-isolation \

@@ -109,3 +109,29 @@ class Gateway:
 
     def close(self) -> None:
         """End the engine's threads."""
+
+@final
+class Reframer:
+    """Gathers pieces of an event stream."""
+
+    def __new__(cls, limit: int = ...) -> Reframer:
+        """One whose events may have up to `limit` bytes."""
+
+    def push(self, piece: bytes) -> tuple[bytes, bool]:
+        """The events that are whole now, and whether the next one is larger than the limit."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an event that has not ended."""
+
+@final
+class Validator:
+    """One compiled profile, ready to judge bodies."""
+
+    def __new__(cls, profile: bytes) -> Validator:
+        """The profile in its compiled form. Raises ConfigError."""
+
+    def check(
+        self, endpoint: str, body: bytes, content_type: str
+    ) -> tuple[int, str | None, str | None, str] | None:
+        """Status, parameter, code and message of the refusal, if the body would be refused."""

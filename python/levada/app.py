@@ -28,6 +28,7 @@ from levada.admin.api import Api
 from levada.admin.auth import Guard
 from levada.asgi import Receive, Routes, Scope, Send, raw_path
 from levada.config import Config
+from levada.contract import Contract
 from levada.control import keys
 from levada.control.discovery import Discovery
 from levada.control.refresh import Keys, Running
@@ -121,6 +122,9 @@ class App:
         tasks.start("configuration", running.watch)
         inference = Inference(gateway, config.limits.body_seconds)
         routes = Routes(inference)
+        contract = Contract(running, inference)
+        routes.exact("/docs/compatibility", contract.page)
+        routes.exact("/openapi.json", contract.document)
         departure = Departure(gateway, inference, config.deadlines.drain)
         stack.push_async_callback(departure.end)
         if self._inherited is None:

@@ -1,4 +1,4 @@
-"""The ASGI messages as types, a route table, one way to send JSON and one to read a body.
+"""The ASGI messages as types, a route table, one way to send an answer and one to read a body.
 
 Law: this is all the web framework there is; nothing here knows what a path means.
 """
@@ -115,10 +115,17 @@ class Deadline:
 async def send_json(
     send: Send, status: int, value: object, extra: tuple[tuple[bytes, bytes], ...] = ()
 ) -> None:
-    """One JSON answer, never cached and never sniffed."""
+    """One JSON answer."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    await send_whole(send, status, b"application/json", body, extra)
+
+
+async def send_whole(
+    send: Send, status: int, kind: bytes, body: bytes, extra: tuple[tuple[bytes, bytes], ...] = ()
+) -> None:
+    """One answer at once, never cached and never sniffed."""
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", kind),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),

@@ -5,6 +5,7 @@ inside it, so that `levada --help` is quick and the serving parent stays small.
 """
 
 import json
+from enum import StrEnum
 from http.client import HTTPConnection, HTTPException
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
     from levada.config import Config
 
 _RELOAD_SECONDS = 30.0
+
+
+class Form(StrEnum):
+    """How the rows of a probe are told."""
+
+    table = "table"
+    json = "json"
+    junit = "junit"
+
 
 app = typer.Typer(
     help="One OpenAI-compatible address in front of many inference servers.",
@@ -120,6 +130,43 @@ def demo(
     from levada.demo import demo as run
 
     raise typer.Exit(run(once=once))
+
+
+@app.command()
+def probe(
+    url: Annotated[str, typer.Argument(help="Where the server is, with or without /v1.")],
+    profile: Annotated[
+        str, typer.Option(help="Whose promises: a built-in profile, or a .yaml file.")
+    ],
+    key: Annotated[str, typer.Option(help="The key to ask with.")] = "",
+    model: Annotated[
+        str | None, typer.Option(help="The model to ask; else the first that answers.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Only promises whose id begins so.")] = "",
+    form: Annotated[Form, typer.Option("--format", help="For people or for programs.")] = (
+        Form.table
+    ),
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=600, help="Seconds to wait for each answer.")
+    ] = 30.0,
+) -> None:
+    """Ask any OpenAI-compatible server whether it keeps a profile's promises. 1: one is broken."""
+    from levada import probe as probing
+    from levada import profiles
+    from levada.probe import report
+
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        fail(f"'{url}' is not the URL of a server", 2)
+    try:
+        promised = profiles.load(profile)
+        rows = probing.probe(probing.Client(url, key, timeout), promised, model, only)
+    except profiles.ProfileError as error:
+        fail(str(error), 2)
+    except probing.SilenceError as error:
+        fail(f"{url} gives no answer: {error}", 2)
+    writers = {Form.table: report.table, Form.json: report.as_json, Form.junit: report.junit}
+    typer.echo(writers[form](rows))
+    raise typer.Exit(any(row.outcome == "broken" for row in rows))
 
 
 @app.command()

@@ -81,6 +81,30 @@ class Backend(Section):
         return urlsplit(self.url).path or None
 
 
+Category = Literal[
+    "text",
+    "code",
+    "reasoning",
+    "multimodal",
+    "embedding",
+    "rerank",
+    "moderation",
+    "image",
+    "audio",
+    "video",
+]
+
+
+class Abilities(Section):
+    """What a model can do; what is not said is left to the backend."""
+
+    tools: bool | None = None
+    vision: bool | None = None
+    json_schema: bool | None = None
+    dimensions: bool | None = None
+    vocabulary: Count | None = Field(default=None, ge=1, le=2**32)
+
+
 class Model(Section):
     """One model as clients see it: without `backends` all that serve it, as `upstream` there."""
 
@@ -89,6 +113,9 @@ class Model(Section):
     upstream: ModelName | None = None
     owned_by: ModelName = "levada"
     created: Count = Field(default=_CREATED, ge=0, le=2**53)
+    category: Category | None = None
+    abilities: Abilities = Abilities()
+    default_for: tuple[str, ...] = ()
 
 
 class Deadlines(Section):
@@ -106,7 +133,7 @@ class Limits(Section):
 
     header_bytes: Count = Field(default=16384, ge=1024, le=1048576)
     headers: Count = Field(default=64, ge=8, le=1000)
-    body_bytes: Count = Field(default=20971520, ge=1024, le=1073741824)
+    body_bytes: Count | None = Field(default=None, ge=1024, le=1073741824)
     event_bytes: Count = Field(default=1048576, ge=1024, le=67108864)
     head_seconds: Seconds = Field(default=10.0, ge=0.1, le=600)
     body_seconds: Seconds = Field(default=120.0, ge=0.1, le=86400)
@@ -178,6 +205,7 @@ class Enclosed:
     tls: tuple[str, str] | None = field(default=None, repr=False)
     ca: Mapping[str, str] = field(default_factory=dict, repr=False)
     profile: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    profile_version: str = ""
 
 
 def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:

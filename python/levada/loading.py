@@ -118,13 +118,15 @@ def enclosed(config: Config) -> Enclosed:
         if backend.ca is not None
     }
     profile: dict[str, Any] = {}
+    version = ""
     try:
-        profile = compiled(profiles.load(config.profile))
+        read = profiles.load(config.profile)
+        profile, version = compiled(read), read.version
     except profiles.ProfileError as error:
         problems.append(Problem(config.profile, None, "profile", str(error)))
     if problems:
         raise ConfigProblems(problems)
-    return Enclosed(pair, authorities, profile)
+    return Enclosed(pair, authorities, profile, version)
 
 
 def _environ(environ: Environ | None) -> Environ:

@@ -20,6 +20,7 @@ class Form(StrEnum):
     """How a profile is shown."""
 
     markdown = "markdown"
+    html = "html"
     json = "json"
 
 
@@ -42,11 +43,19 @@ def profile_show(
     """Endpoints, parameters and what becomes of each."""
     from levada import profiles
     from levada.profiles.compiled import compiled
+    from levada.profiles.facts import facts
+    from levada.profiles.html import html
     from levada.profiles.page import markdown
 
     try:
         profile = profiles.load(name)
-        shown = json.dumps(compiled(profile), indent=1) if form is Form.json else markdown(profile)
+        made = compiled(profile)
     except profiles.ProfileError as error:
         fail(str(error))
-    typer.echo(shown)
+    match form:
+        case Form.json:
+            typer.echo(json.dumps(made, indent=1))
+        case Form.html:
+            typer.echo(html(facts(made, profile.version)))
+        case _:
+            typer.echo(markdown(facts(made, profile.version)))

@@ -46,12 +46,7 @@ def compile(
         "auth": {"pepper": pepper.hex()},
         "backends": [_backend(backend, served, enclosed) for backend in config.backends],
         "models": [
-            {
-                "name": model.name,
-                "created": model.created,
-                "owned_by": model.owned_by,
-                "pool": _pool(config, model, served),
-            }
+            _model(model) | {"pool": _pool(config, model, served)}
             for model in config.models or _found(config, served)
         ],
         "deadlines": {
@@ -91,6 +86,19 @@ def keys_document(keys: Iterable[Credential], *, replace: bool) -> bytes:
 
 def _json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _model(model: Model) -> dict[str, Any]:
+    """What is known of a model; what is not said is left out."""
+    abilities = {"category": model.category, **model.abilities.model_dump()}
+    said = {name: value for name, value in abilities.items() if value is not None}
+    return {
+        "name": model.name,
+        "created": model.created,
+        "owned_by": model.owned_by,
+        **({"abilities": said} if said else {}),
+        **({"default_for": list(model.default_for)} if model.default_for else {}),
+    }
 
 
 def _backend(backend: Backend, served: Mapping[str, Served], enclosed: Enclosed) -> dict[str, Any]:

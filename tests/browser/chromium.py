@@ -1,6 +1,6 @@
 """A real Chromium, driven over its own debugging pipe. The only file of the tests that starts it.
 
-One process, one page at a time: `Chromium.open` gives a Page in a window of a given size and scheme.
+One process, one page at a time: `Chromium.open` gives a Page in a window of a given size.
 """
 
 import base64
@@ -46,7 +46,7 @@ def _high(descriptor: int) -> int:
 
 
 class Chromium:
-    """One browser. It reads what it is told at descriptor 3 and answers at 4, a zero byte after each."""
+    """One browser. It is told at its descriptor 3 and answers at 4, a zero byte after each."""
 
     def __init__(self, program: str, folder: Path) -> None:
         theirs, self.told = map(_high, os.pipe())

@@ -124,7 +124,7 @@ def test_every_metric_has_its_row() -> None:
 
 
 def test_every_error_has_its_row() -> None:
-    source = text(ROOT / "rust" / "core" / "src" / "refusal.rs")
+    source = text(ROOT / "rust" / "core" / "src" / "refusal" / "kind.rs")
     rows = source.partition("fn row(self)")[2].partition("\n}\n")[0]
     errors = OPERATIONS.partition("## Errors")[2].partition("## Log")[0]
     for status, code in re.findall(r"\(\s*(\d{3}),\s*[^,]+,\s*(?:Some\(\"(\w+)\"\)|None)", rows):

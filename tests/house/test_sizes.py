@@ -14,7 +14,7 @@ FILE_LINES = 500
 FUNCTION_LINES = 80
 ARGUMENTS = 8
 # A table in one `match`: long, and read a row at a time.
-TABLES = {"rust/core/src/refusal.rs:row"}
+TABLES = {"rust/core/src/refusal/kind.rs:row"}
 CODE = (".py", ".pyi", ".rs", ".sh")
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
 

@@ -183,7 +183,7 @@ def test_structured_output(client: openai.OpenAI) -> None:
     assert answer.choices[0].message.parsed == Person(name="Ann", age=37)
 
 
-def test_structured_output_of_the_real_engine(client: openai.OpenAI) -> None:
+def test_md_7_structured_output_of_the_real_engine(client: openai.OpenAI) -> None:
     class Choice(BaseModel):
         ok: bool
 

@@ -1,28 +1,40 @@
 """One Levada for each profile and door, in front of a backend that records what it is sent."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from provider_host import Host
+from provider_host import Host, Hosts
 from served import Start
 from upstream import ScriptedBackend
 
 
 @pytest.fixture(scope="module")
-def host(levada_for_module: Start) -> Iterator[Callable[[str, str], Host]]:
-    """`host(profile, door)`: started when it is first asked for."""
-    hosts: dict[tuple[str, str], Host] = {}
+def host(levada_for_module: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    """`host(profile, door, words, **config)`: started when it is first asked for.
+    `words` are what a profile file says that extends this one.
+    """
+    hosts: dict[str, Host] = {}
 
-    def of(profile: str, door: str) -> Host:
-        if (profile, door) not in hosts:
+    def of(profile: str, door: str, words: str = "", **config: Any) -> Host:
+        named = json.dumps([profile, door, words, config])
+        if named not in hosts:
             backend = ScriptedBackend(models=["m"]).start()
-            config = {
+            if words:
+                file = tmp_path_factory.mktemp("profile") / "profile.yaml"
+                file.write_text(f"id: changed\nextends: {profile}\nversion: '1'\n{words}\n")
+                profile = str(file)
+            whole = {
                 "backends": [{"name": "one", "url": backend.url, "models": ["m"]}],
                 "profile": profile,
                 "health": {"interval": 3600},
+                "retry": {"ratio": 0, "per_second": 0},
+                "breaker": {"failures": 1000},
+                **config,
             }
-            hosts[profile, door] = Host(levada_for_module(door=door, config=config), backend)
-        return hosts[profile, door]
+            hosts[named] = Host(levada_for_module(door=door, config=whole), backend)
+        return hosts[named]
 
     yield of
     for one in hosts.values():

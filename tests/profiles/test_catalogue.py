@@ -1,12 +1,11 @@
 """The catalogue of messages, byte for byte through both doors; nothing of it reaches a backend."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from provider_host import Host
+from provider_host import Hosts
 
 ROWS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "vectors" / "catalogue.json").read_text()
@@ -20,7 +19,7 @@ def test_the_catalogue_is_whole() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])
-def test_a_row(host: Callable[[str, str], Host], door: str, row: dict[str, Any]) -> None:
+def test_a_row(host: Hosts, door: str, row: dict[str, Any]) -> None:
     answer, seen = host("openai", door).ask(PATHS[row["endpoint"]], row["body"].encode())
     wanted = {
         "message": row["message"],

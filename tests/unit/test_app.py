@@ -153,6 +153,16 @@ async def test_a_worker_is_built_in_order_and_taken_down_in_reverse(parent: Pare
 
 
 @pytest.mark.asyncio
+async def test_the_contract_in_force_is_published(parent: Parent) -> None:
+    app = create_app(parent.source, parent.inheritance, Built())
+    async with lifespan(app):
+        status, body = await ask(app, "/openapi.json")
+        assert (status, json.loads(body)["info"]["title"]) == (200, "openai: OpenAI-compatible API")
+        status, body = await ask(app, "/docs/compatibility")
+        assert (status, body[:15]) == (200, b"<!doctype html>")
+
+
+@pytest.mark.asyncio
 async def test_with_the_apps_door_the_edge_finds_the_app_by_the_pipe(tmp_path: Path) -> None:
     parent, build = Parent(tmp_path, "app"), Built()
     with socket.socket(socket.AF_UNIX) as other:

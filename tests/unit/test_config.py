@@ -28,7 +28,7 @@ def test_defaults() -> None:
     assert config.limits.model_dump() == {
         "header_bytes": 16 * 1024,
         "headers": 64,
-        "body_bytes": 20 * 1024 * 1024,
+        "body_bytes": None,
         "event_bytes": 1024 * 1024,
         "head_seconds": 10.0,
         "body_seconds": 120.0,

@@ -45,6 +45,21 @@ def test_what_a_backend_serves_is_swapped_in_when_it_changes(file: Path) -> None
     assert gateway.counts == {"config_version": 2}
 
 
+def test_the_profile_in_force_is_the_one_that_was_taken_last(file: Path) -> None:
+    _, running = made(file)
+    first = running.profile()
+    assert first[0]["name"] == "openai" and first[1]
+    running.found("one", Served("/v1", ("a",)))
+    assert running.profile()[0] is first[0]
+    file.write_text(ONE + "profile: nobody\n")
+    with pytest.raises(RejectedError):
+        running.reload()
+    assert running.profile() == first
+    file.write_text(ONE + "profile: mittwald-shared\n")
+    running.reload()
+    assert [running.profile()[0]["name"], running.profile()[1]] == ["mittwald-shared", "2025-07-24"]
+
+
 def test_a_reload_keeps_what_unchanged_backends_have_answered(file: Path) -> None:
     gateway, running = made(file)
     running.found("one", Served("/v1", ("a",)))

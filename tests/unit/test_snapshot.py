@@ -56,7 +56,7 @@ def test_the_whole_document() -> None:
             {"name": "tiny", **model, "pool": [{"backend": a, "upstream": "tiny"}]},
         ],
         "deadlines": {"connect": 2.0, "first_byte": 120.0, "idle": 60.0, "total": 3600.0},
-        "limits": {"body_bytes": 20971520, "event_bytes": 1048576},
+        "limits": {"body_bytes": None, "event_bytes": 1048576},
         "retry": {"ratio": 0.1, "per_second": 3.0},
         "breaker": {"failures": 3, "open_seconds": 5.0},
         "profile": {"name": "p"},

@@ -50,7 +50,7 @@ def chat(asked: dict[str, Any]) -> list[Step]:
         }
         call = {"id": "call_1", "type": "function", "function": function}
         return [send(json_answer(chat_answer("", model, tool_calls=[call])))]
-    if asked.get("response_format", {}).get("type") == "json_schema":
+    if (asked.get("response_format") or {}).get("type") == "json_schema":
         return [send(json_answer(chat_answer('{"name":"Ann","age":37}', model)))]
     return [send(json_answer(chat_answer("".join(WORDS), model)))]
 

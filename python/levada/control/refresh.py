@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -77,6 +78,10 @@ class Running:
         self._gateway.count("config_reload_success", 1)
         log.info("configuration taken", version=self.version)
         return self.version
+
+    def profile(self) -> tuple[Mapping[str, Any], str]:
+        """The contract that requests are checked with, as the engine has it, and its version."""
+        return self._enclosed.profile, self._enclosed.profile_version
 
     def models(self) -> list[str]:
         """The names that clients may ask for now."""

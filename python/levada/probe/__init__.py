@@ -5,5 +5,5 @@ data says stands in `numbered.py`, by the ids of the contract.
 """
 
 from levada.probe.client import Client as Client
-from levada.probe.client import Silent as Silent
+from levada.probe.client import SilenceError as SilenceError
 from levada.probe.run import probe as probe

@@ -11,7 +11,7 @@ from typing import Any
 from levada.probe.client import Answer, post
 from levada.probe.endpoints import SAY_HELLO, TOOL, Target
 from levada.probe.expect import accepted, error, refused
-from levada.probe.rows import Broken, Judge, Promise
+from levada.probe.rows import BrokenError, Judge, Promise
 from levada.profiles import Profile
 
 CALL = {
@@ -52,7 +52,11 @@ def _rows(profile: Profile, check: str) -> list[tuple[str, dict[str, Any], Judge
             )
         ],
         "top_logprobs": [
-            ("'top_logprobs' without 'logprobs' is refused", {"top_logprobs": 2}, no("top_logprobs")),
+            (
+                "'top_logprobs' without 'logprobs' is refused",
+                {"top_logprobs": 2},
+                no("top_logprobs"),
+            ),
             (
                 "more than 20 'top_logprobs' are refused",
                 {"logprobs": True, "top_logprobs": 21},
@@ -60,7 +64,11 @@ def _rows(profile: Profile, check: str) -> list[tuple[str, dict[str, Any], Judge
             ),
         ],
         "tool_choice": [
-            ("'tool_choice' without 'tools' is refused", {"tool_choice": "auto"}, no("tool_choice")),
+            (
+                "'tool_choice' without 'tools' is refused",
+                {"tool_choice": "auto"},
+                no("tool_choice"),
+            ),
             (
                 "'tool_choice' with 'tools' is accepted",
                 {"tool_choice": "auto", "tools": [TOOL]},
@@ -102,8 +110,8 @@ def _unanswered(profile: Profile) -> Judge:
     def judge(*answers: Answer) -> None:
         found = error(profile, answers[-1], 400)
         if not str(found["param"]).startswith("messages"):
-            raise Broken(f"'param' is {found['param']!r}, which leads to no message")
+            raise BrokenError(f"'param' is {found['param']!r}, which leads to no message")
         if CALL["id"] not in found["message"]:
-            raise Broken(f"the message does not name '{CALL['id']}'")
+            raise BrokenError(f"the message does not name '{CALL['id']}'")
 
     return judge

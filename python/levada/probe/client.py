@@ -7,7 +7,6 @@ have an end.
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import time
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import Any
 from urllib.parse import urlsplit
 
-# All that one probe may ask. A profile has some 200 promises; a careless loop must not be a load test.
+# All that one probe may ask: a profile has some 200 promises, and a probe is no load test.
 MOST_REQUESTS = 250
 # A server that has not answered this often is not asked again.
 MOST_SILENCES = 3
@@ -25,11 +24,11 @@ MOST_BYTES = 8 * 1024 * 1024
 PIECE_BYTES = 256 * 1024
 
 
-class Silent(Exception):
+class SilenceError(Exception):
     """The server gave no answer that can be read; the text says why."""
 
 
-class Spent(Exception):
+class SpentError(Exception):
     """Nothing more is asked; the text says why."""
 
 
@@ -81,17 +80,17 @@ class Client:
     silences: int = 0
 
     def ask(self, one: Ask) -> Answer:
-        """The answer. Silent, Spent."""
+        """The answer. SilenceError, SpentError."""
         if self.asked == MOST_REQUESTS:
-            raise Spent(f"{MOST_REQUESTS} requests have been made, and more are not")
+            raise SpentError(f"{MOST_REQUESTS} requests have been made, and more are not")
         if self.silences == MOST_SILENCES:
-            raise Spent(f"the server has left {MOST_SILENCES} requests without an answer")
+            raise SpentError(f"the server has left {MOST_SILENCES} requests without an answer")
         self.asked += 1
         try:
             answer = self._exchange(one)
         except (OSError, HTTPException, ValueError) as error:
             self.silences += 1
-            raise Silent(f"{type(error).__name__}: {error}") from None
+            raise SilenceError(f"{type(error).__name__}: {error}") from None
         self.said.append((one, answer))
         return answer
 
@@ -126,7 +125,9 @@ class Client:
         authorization = f"Bearer {self.key}" if self.key else ""
         if one.authorization is not None:
             authorization = one.authorization
-        return lines | ({"authorization": authorization} if authorization else {}) | dict(one.headers)
+        return (
+            lines | ({"authorization": authorization} if authorization else {}) | dict(one.headers)
+        )
 
 
 def get(path: str, authorization: str | None = None, **headers: str) -> Ask:
@@ -144,17 +145,17 @@ def _lines(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _whole(response: HTTPResponse, until: float) -> Answer:
-    """Reads line by line: a stream may pause, but not beyond the time there is."""
+    """Reads what there is: a stream may pause, but not beyond the time there is."""
     body, complete = bytearray(), True
     try:
-        while line := response.readline(MOST_BYTES):
-            body += line
+        while piece := response.read1(PIECE_BYTES):
+            body += piece
             if len(body) > MOST_BYTES or time.monotonic() > until:
                 complete = False
                 break
     except (IncompleteRead, ConnectionResetError):
         complete = False
-    except socket.timeout:
+    except TimeoutError:
         if not body:
             raise
         complete = False

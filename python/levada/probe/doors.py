@@ -7,44 +7,54 @@ Law: nothing here needs a model's answer, so all of it is asked of any server.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 from levada.probe.client import Answer, Ask, get, post
 from levada.probe.endpoints import ENDPOINTS, Target
-from levada.probe.expect import INVALID, error, refused
-from levada.probe.rows import Broken, Judge, Promise
-from levada.profiles import Profile
+from levada.probe.expect import INVALID, error, exactly, refused
+from levada.probe.rows import BrokenError, Judge, Promise
+from levada.profiles import Profile, answers
 
 WRONG_KEY = "Bearer sk-levada-probe-not-a-key"
 NOWHERE = "/v1/nowhere"
+# The largest body that is read: OpenAI's, and that of the one provider that reads more.
 LIMIT = 26_214_400
-# Paths of OpenAI's that no profile offers yet, for the rows of absent endpoints.
+SHARED_LIMIT = 200 * 1024 * 1024
+MIB = 1024 * 1024
+
 Said = list[tuple[Ask, Answer]]
 
 
-def promises(profile: Profile, targets: list[Target]) -> Iterator[Promise]:
-    """All the rows of the way in."""
-    yield from _keys(profile, targets)
+def promises(profile: Profile, made: dict[str, Any], targets: list[Target]) -> Iterator[Promise]:
+    """All the rows of the way in; `made` is the compiled profile."""
+    yield from _keys(profile, made, targets)
     yield from _paths(profile, targets)
     for target in targets:
         yield from _bodies(profile, target)
-    yield from _sizes(profile, targets)
+    for target in targets[:1]:
+        yield from _sizes(profile, made, target)
 
 
-def _keys(profile: Profile, targets: list[Target]) -> Iterator[Promise]:
+def _keys(profile: Profile, made: dict[str, Any], targets: list[Target]) -> Iterator[Promise]:
     kind = profile.errors.unauthorized_type or INVALID
+    none = _unauthorized(profile, kind)
+    bad = refused(profile, None, "invalid_api_key", 401, kind=kind)
+    if odd := made["errors"].get("unauthorized_body"):
+        none = bad = exactly(401, odd)
     paths = [("GET", "/v1/models"), *(("POST", one.endpoint.path) for one in targets)]
     bodies = {one.endpoint.path: one.body() for one in targets}
     for method, path in paths:
 
         def asked(authorization: str, method: str = method, path: str = path) -> tuple[Ask, ...]:
             return (
-                get(path, authorization) if method == "GET" else post(path, bodies[path], authorization),
+                get(path, authorization)
+                if method == "GET"
+                else post(path, bodies[path], authorization),
             )
 
         place = f"key{path}"
-        none = _unauthorized(profile, kind)
         yield Promise(f"{place}/none", f"{method} {path} without a key is a 401", asked(""), none)
-        bad = refused(profile, None, "invalid_api_key", 401, kind=kind)
         what = f"{method} {path} with a wrong key is a 401"
         yield Promise(f"{place}/wrong", what, asked(WRONG_KEY), bad)
     what = "a key without the word Bearer is a 401"
@@ -57,12 +67,12 @@ def _unauthorized(profile: Profile, kind: str) -> Judge:
     def judge(*answers: Answer) -> None:
         found = error(profile, answers[-1], 401)
         if found["type"] != kind or found["param"] is not None:
-            raise Broken(f"'type' and 'param' are {found['type']!r} and {found['param']!r}")
+            raise BrokenError(f"'type' and 'param' are {found['type']!r} and {found['param']!r}")
         if found["code"] not in (None, "invalid_api_key"):
-            raise Broken(f"'code' is {found['code']!r}")
+            raise BrokenError(f"'code' is {found['code']!r}")
         url = profile.errors.doc_url
         if url and found["doc_url"] != url:
-            raise Broken(f"'doc_url' is {found['doc_url']!r}, not {url!r}")
+            raise BrokenError(f"'doc_url' is {found['doc_url']!r}, not {url!r}")
 
     return judge
 
@@ -71,16 +81,19 @@ def _paths(profile: Profile, targets: list[Target]) -> Iterator[Promise]:
     nowhere = refused(profile, None, None, 404, names=NOWHERE)
     for method, ask in (("GET", get(NOWHERE)), ("POST", post(NOWHERE, {}))):
         yield Promise(f"path/{method.lower()}", f"{method} of no path is a 404", (ask,), nowhere)
-    for name, one in ENDPOINTS.items():
+    for name in dict.fromkeys((*ENDPOINTS, *profile.endpoints)):
         if profile.endpoints.get(name, "absent") == "absent":
-            judge = refused(profile, None, None, 404, names=one.path)
-            ask = post(one.path, {"model": "m", **one.body})
-            yield Promise(f"{name}/absent", f"POST {one.path} is a 404", (ask,), judge)
-    method = refused(profile, None, None, 405)
+            path = answers.path(name)
+            judge = refused(profile, None, None, 404, names=path)
+            asks = [post(path, {"model": "m"}), *([get(path)] if name in ENDPOINTS else ())]
+            for ask in asks:
+                place = f"{name}/absent/{ask.method.lower()}"
+                yield Promise(place, f"{ask.method} {path} is a 404", (ask,), judge)
+    judge = refused(profile, None, None, 405)
     for one in (target.endpoint for target in targets):
-        yield Promise(f"method{one.path}", f"GET {one.path} is a 405", (get(one.path),), method)
+        yield Promise(f"method{one.path}", f"GET {one.path} is a 405", (get(one.path),), judge)
     ask = post("/v1/models", {})
-    yield Promise("method/v1/models", "POST /v1/models is a 405", (ask,), method)
+    yield Promise("method/v1/models", "POST /v1/models is a 405", (ask,), judge)
 
 
 def _bodies(profile: Profile, target: Target) -> Iterator[Promise]:
@@ -103,39 +116,42 @@ def _bodies(profile: Profile, target: Target) -> Iterator[Promise]:
     yield Promise(f"{target.name}/no-model", f"an unknown model is a {status}", (ask,), judge)
 
 
-def _sizes(profile: Profile, targets: list[Target]) -> Iterator[Promise]:
+def _sizes(profile: Profile, made: dict[str, Any], target: Target) -> Iterator[Promise]:
     """Bodies of blanks: what is read of them is no JSON, so no engine hears of them."""
-    if not targets:
-        return
-    what = f"a body of {LIMIT:,} bytes is read"
-    if _limit(profile) > LIMIT:
-        why = f"{_limit(profile):,} bytes would have to be sent"
-        yield Promise("size/over", "a body over the limit is a 413", why=why)
+    path, most = target.endpoint.path, made.get("body_bytes") or LIMIT
+    if "mittwald-shared" in (profile.id, profile.extends):
+        most = max(most, SHARED_LIMIT)
+    over = Promise("size/over", f"a body over {most:,} bytes is a 413")
+    if most > LIMIT:
+        yield replace(over, why=f"{most:,} bytes would have to be sent")
     else:
-        judge = refused(profile, None, None, 413, kind="server_error")
-        over = Ask("POST", targets[0].endpoint.path, b" " * 26 * 1024 * 1024)
-        yield Promise("size/over", "a body of 26 MiB is a 413", (over,), judge)
-    under = Ask("POST", targets[0].endpoint.path, b" " * LIMIT)
-    yield Promise("size/under", what, (under,), refused(profile, None, None, names="JSON"))
-
-
-def _limit(profile: Profile) -> int:
-    return 200 * 1024 * 1024 if "mittwald-shared" in (profile.id, profile.extends) else LIMIT
+        large = refused(profile, None, None, 413, kind="server_error")
+        yield replace(over, asks=(Ask("POST", path, b" " * (most + MIB)),), judge=large)
+    under = min(most, LIMIT)
+    read = refused(profile, None, None, names="JSON")
+    what = f"a body of {under:,} bytes is read"
+    yield Promise("size/under", what, (Ask("POST", path, b" " * under),), read)
 
 
 def request_ids(said: Said) -> None:
     """Every answer has an id, and no two the same."""
     ids = [answer.header("x-request-id") for _, answer in said]
-    lacking = [f"{ask.method} {ask.path}" for (ask, _), one in zip(said, ids, strict=True) if not one]
+    lacking = [
+        f"{ask.method} {ask.path}" for (ask, _), one in zip(said, ids, strict=True) if not one
+    ]
     if lacking:
-        raise Broken(f"{len(lacking)} answers have no x-request-id, such as to {lacking[0]}")
+        raise BrokenError(f"{len(lacking)} answers have no x-request-id, such as to {lacking[0]}")
     if len(set(ids)) < len(ids):
-        raise Broken("two answers have the same x-request-id")
+        raise BrokenError("two answers have the same x-request-id")
 
 
 def no_faults(said: Said) -> None:
     """What a client sends is never a fault of the server's."""
-    faults = [(ask, answer) for ask, answer in said if answer.status >= 500 and answer.status != 503]
+    faults = [
+        (ask, answer) for ask, answer in said if answer.status >= 500 and answer.status != 503
+    ]
     if faults:
         ask, answer = faults[0]
-        raise Broken(f"{len(faults)} answers are faults, such as {answer.status} to {ask.method} {ask.path}")
+        raise BrokenError(
+            f"{len(faults)} answers are faults, such as {answer.status} to {ask.method} {ask.path}"
+        )

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from levada.probe.client import Answer
-from levada.probe.rows import Broken, Judge
+from levada.probe.rows import BrokenError, Judge
 from levada.profiles import Profile
 
 INVALID = "invalid_request_error"
@@ -22,52 +22,79 @@ def body_of(answer: Answer) -> Any:
     """The JSON of an answer that says it is JSON."""
     kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise Broken(f"the content type is '{kind}', not application/json")
+        raise BrokenError(f"the content type is '{kind}', not application/json")
     try:
         return json.loads(answer.body)
     except ValueError:
-        raise Broken("the body is not JSON") from None
+        raise BrokenError("the body is not JSON") from None
 
 
-def success(answer: Answer) -> Any:
-    """The JSON of a 200."""
-    if answer.status != 200:
-        raise Broken(f"the status is {answer.status}, not 200")
-    return body_of(answer)
+def success(answer: Answer) -> dict[str, Any]:
+    """The object of a 200."""
+    accepted(answer)
+    found = body_of(answer)
+    if not isinstance(found, dict):
+        raise BrokenError("the body is no object")
+    return found
+
+
+def objects(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The member that must be a list of objects."""
+    value = found.get(name)
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise BrokenError(f"'{name}' is no list of objects")
+    return value
+
+
+def is_stream(answer: Answer) -> bool:
+    """Whether it says it is a stream of events."""
+    return (answer.header("content-type") or "").lower().startswith("text/event-stream")
 
 
 def accepted(answer: Answer) -> None:
     """A 200, whatever is in it."""
     if answer.status != 200:
-        raise Broken(f"the status is {answer.status}, not 200")
+        raise BrokenError(f"the status is {answer.status}, not 200")
+
+
+def exactly(status: int, body: str) -> Judge:
+    """This status, and this body byte by byte."""
+
+    def judge(answer: Answer) -> None:
+        if answer.status != status:
+            raise BrokenError(f"the status is {answer.status}, not {status}")
+        if answer.body != body.encode():
+            raise BrokenError(f"the body is not {body}")
+
+    return judge
 
 
 def passed_on(answer: Answer) -> None:
     """The engine decides: a success or its own refusal, but no fault, and not unknown."""
     if answer.status >= 500:
-        raise Broken(f"the status is {answer.status}: a fault for what a client sent")
+        raise BrokenError(f"the status is {answer.status}: a fault for what a client sent")
     said = answer.body.decode(errors="replace").lower()
     if answer.status >= 400 and any(words in said for words in UNKNOWN):
-        raise Broken("it is refused as unknown, not passed on")
+        raise BrokenError("it is refused as unknown, not passed on")
 
 
 def error(profile: Profile, answer: Answer, status: int) -> dict[str, Any]:
     """The error of an answer with this status: the envelope, and exactly its keys."""
     if answer.status != status:
-        raise Broken(f"the status is {answer.status}, not {status}")
+        raise BrokenError(f"the status is {answer.status}, not {status}")
     body = body_of(answer)
     inner = body.get("error") if isinstance(body, dict) else None
     if not isinstance(inner, dict) or set(body) != {"error"}:
-        raise Broken('the body is not {"error": {...}}')
+        raise BrokenError('the body is not {"error": {...}}')
     promised = ENVELOPE | ({"doc_url"} if status == 401 and profile.errors.doc_url else set())
     if set(inner) != promised:
-        raise Broken(f"the error has the keys {sorted(inner)}, not {sorted(promised)}")
+        raise BrokenError(f"the error has the keys {sorted(inner)}, not {sorted(promised)}")
     for key in ("message", "type"):
         if not isinstance(inner[key], str) or not inner[key]:
-            raise Broken(f"'{key}' is no text")
+            raise BrokenError(f"'{key}' is no text")
     for key in ("param", "code"):
         if not isinstance(inner[key], str | None):
-            raise Broken(f"'{key}' is neither a text nor null")
+            raise BrokenError(f"'{key}' is neither a text nor null")
     return inner
 
 
@@ -89,10 +116,10 @@ def refused(
         found = error(profile, answers[-1], status)
         for key, wanted in (("type", kind), ("param", param), ("code", kept)):
             if found[key] != wanted:
-                raise Broken(f"'{key}' is {json.dumps(found[key])}, not {json.dumps(wanted)}")
+                raise BrokenError(f"'{key}' is {json.dumps(found[key])}, not {json.dumps(wanted)}")
         if names not in found["message"]:
-            raise Broken(f"the message does not name '{names}'")
+            raise BrokenError(f"the message does not name '{names}'")
         if message is not None and found["message"] != message:
-            raise Broken(f"the message is not {json.dumps(message)}")
+            raise BrokenError(f"the message is not {json.dumps(message)}")
 
     return judge

@@ -15,10 +15,12 @@ from levada.probe.client import post
 from levada.probe.endpoints import Target
 from levada.probe.expect import accepted, passed_on, refused
 from levada.probe.rows import Judge, Promise
-from levada.probe.samples import breaches, extremes, instance, kinds, wrong
+from levada.probe.samples import breaches, extreme, instance, kinds, wrong
 from levada.profiles import Profile
 
 STRANGER = "zzz"
+# Stands for "whatever it is" where every kind fits.
+BAD_VALUE = [{"any": 1}]
 
 
 def promises(profile: Profile, made: dict[str, Any], target: Target) -> Iterator[Promise]:
@@ -26,6 +28,7 @@ def promises(profile: Profile, made: dict[str, Any], target: Target) -> Iterator
     one = _Fields(profile, made, target)
     for field in one.fields:
         yield from one.of(field)
+    yield from one.extremes()
     yield from one.required()
     yield from one.nulls()
     yield from one.denied()
@@ -58,7 +61,9 @@ class _Fields:
         action = self.actions.get(name, {"do": "validate"})
         if action["do"] == "ignore":
             value = wrong(self.schema, self.fields[name]) or BAD_VALUE
-            yield self.field("ignored", f"'{name}' is ignored, whatever it is", name, value, accepted)
+            yield self.field(
+                "ignored", f"'{name}' is ignored, whatever it is", name, value, accepted
+            )
         elif action["do"] == "forward":
             value = instance(self.schema, self.fields[name])
             yield self.field("forwarded", f"'{name}' goes to the engine", name, value, passed_on)
@@ -79,15 +84,17 @@ class _Fields:
         for one in breaches(self.schema, name, node):
             named = "" if one.rule == "enum" else one.path
             judge = refused(self.profile, one.path, one.code, names=named)
+            # What means "off" stands beyond the bound and is no breach of it.
+            value = one.value - 0.5 if one.value == action.get("value") else one.value
             what = f"'{one.path}' against its {one.rule} is refused"
             place = one.path.removeprefix(name).lstrip(".")
-            yield self.field(f"{place}:{one.rule}".lstrip(":"), what, name, one.value, judge)
-        for rule, value in extremes(self.schema, node):
-            what = f"'{name}' at its {rule} {value:g} is accepted"
-            yield self.field(f"at-{rule}", what, name, value, accepted)
+            yield self.field(f"{place}:{one.rule}".lstrip(":"), what, name, value, judge)
         if action["do"] == "off":
             off = action["value"]
             yield self.field("off", f"'{name}' of {off:g} means off", name, off, accepted)
+        for text in action.get("from", ()):
+            what = f"'{name}' of {text} is taken for another"
+            yield self.field(f"map-{text}", what, name, json.loads(text), accepted)
 
     def rejected(self, name: str, action: dict[str, Any]) -> Iterator[Promise]:
         """Refused in the profile's words, but for what changes nothing."""
@@ -99,6 +106,21 @@ class _Fields:
         for text in action["except"]:
             what = f"'{name}' of {text} changes nothing"
             yield self.field(f"except-{text}", what, name, json.loads(text), accepted)
+
+    def extremes(self) -> Iterator[Promise]:
+        """Decimals just within their bounds, all together."""
+        checked = {name: node for name, node in self.fields.items() if self.bound(name)}
+        for rule in ("minimum", "maximum"):
+            found = ((name, extreme(self.schema, node, rule)) for name, node in checked.items())
+            values = {name: value for name, value in found if value is not None}
+            if values:
+                shown = ", ".join(f"{name} {value:g}" for name, value in values.items())
+                body = self.target.body(**values)
+                yield self.promise(f"at-{rule}", f"accepted: {shown}", body, accepted)
+
+    def bound(self, name: str) -> bool:
+        """Whether the bounds of a field hold."""
+        return name not in self.actions or self.actions[name]["do"] in ("off", "map")
 
     def required(self) -> Iterator[Promise]:
         """What must be there, and must not be null."""
@@ -127,16 +149,22 @@ class _Fields:
 
     def denied(self) -> Iterator[Promise]:
         """Fields that reach into an engine are refused, at the top of a body and deep in it."""
-        for name in (one.replace("*", "x") for one in self.made["denied"]):
+        names = [one.replace("*", "x") for one in self.made["denied"]]
+        # One list for all endpoints: the whole of it is asked for once.
+        for name in names if self.target.name == "chat.completions" else names[:1]:
             judge = refused(self.profile, name, "unknown_parameter", names=name)
             yield self.field("denied", f"'{name}' is never accepted", name, "x", judge)
-            if self.target.name != "chat.completions":
-                break  # one list for all endpoints: the rest of it is asked for once
+        for name in names[:1]:
+            yield self.deep(name)
+
+    def deep(self, name: str) -> Promise:
+        """A denied field within an unknown one."""
         deep = {"a": [{name: "x"}]}
         closed = self.rules["unknown"] == "reject"
         path = STRANGER if closed else f"{STRANGER}.a[0].{name}"
         judge = refused(self.profile, path, "unknown_parameter", names=path)
-        yield self.field("denied", f"'{name}' is not accepted at any depth", STRANGER, deep, judge)
+        what = f"'{name}' is not accepted at any depth"
+        return self.field("denied", what, STRANGER, deep, judge)
 
     def inner(self) -> Iterator[Promise]:
         """Denied fields of which some members are allowed."""
@@ -145,8 +173,8 @@ class _Fields:
             yield self.field("allowed", f"'{name}' may hold {allowed}", name, value, accepted)
             path = f"{name}.chat_template"
             judge = refused(self.profile, path, "unknown_parameter", names=path)
-            value = {"chat_template": "x"}
-            yield self.field("closed", f"'{name}' may hold nothing else", name, value, judge)
+            other = {"chat_template": "x"}
+            yield self.field("closed", f"'{name}' may hold nothing else", name, other, judge)
 
     def unknown(self) -> Promise:
         """A field that nobody knows."""
@@ -157,13 +185,15 @@ class _Fields:
         return self.field("unknown", what, STRANGER, {"a": [1]}, judge)
 
 
-# Stands for "whatever it is" where every kind fits.
-BAD_VALUE = [{"any": 1}]
-
-
 def rejectable(schema: dict[str, Any], node: dict[str, Any], passes: list[str]) -> Any:
     """A value of a right kind that is none of those that pass."""
     right = kinds(schema, node)
-    tries = (("integer", 2), ("boolean", True), ("boolean", False), ("string", "x"), ("array", []))
+    tries: tuple[tuple[str, Any], ...] = (
+        ("integer", 2),
+        ("boolean", True),
+        ("boolean", False),
+        ("string", "x"),
+        ("array", []),
+    )
     fit = (value for kind, value in tries if kind in right and json.dumps(value) not in passes)
     return next(fit, {})

@@ -10,8 +10,8 @@ import struct
 from typing import Any
 
 from levada.probe.client import Answer
-from levada.probe.expect import body_of, error, success
-from levada.probe.rows import Broken, Judge, Untestable
+from levada.probe.expect import body_of, error, is_stream, objects, success
+from levada.probe.rows import BrokenError, Judge, UntestableError
 from levada.probe.shapes import chunks, vector
 from levada.profiles import Profile
 
@@ -20,73 +20,92 @@ CACHE = ("cache_read_input_tokens", "cache_creation_input_tokens")
 
 def first(answer: Answer) -> dict[str, Any]:
     """The first choice of a chat."""
-    found = success(answer)
-    choices = found.get("choices") if isinstance(found, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Broken("there are no choices")
-    one: dict[str, Any] = choices[0]
-    return one
+    choices = objects(success(answer), "choices")
+    if not choices:
+        raise BrokenError("there are no choices")
+    return choices[0]
 
 
-def calls(choice: dict[str, Any], part: str) -> list[Any]:
+def calls(choice: dict[str, Any], part: str) -> list[dict[str, Any]]:
     """The tool calls in a message or a delta."""
-    return list((choice.get(part) or {}).get("tool_calls") or ())
+    said = choice.get(part)
+    if not isinstance(said, dict):
+        raise BrokenError(f"a choice has no {part}")
+    return objects(said, "tool_calls") if said.get("tool_calls") else []
 
 
 def indexes(count: int) -> Judge:
     """As many choices as were asked for, in their order."""
 
     def judge(answer: Answer) -> None:
-        found = [one.get("index") for one in success(answer).get("choices") or ()]
+        found = [one.get("index") for one in objects(success(answer), "choices")]
         if found != list(range(count)):
-            raise Broken(f"the indexes are {found}, not those of {count} choices")
+            raise BrokenError(f"the indexes are {found}, not those of {count} choices")
 
     return judge
 
 
 def one_call(answer: Answer) -> None:
     """At most one tool call, whole or streamed."""
-    if (answer.header("content-type") or "").startswith("text/event-stream"):
-        deltas = [one for chunk in chunks(answer) for one in chunk.get("choices") or ()]
-        found = len({one.get("index") for each in deltas for one in calls(each, "delta")})
+    if is_stream(answer):
+        deltas = [one for chunk in chunks(answer) for one in objects(chunk, "choices")]
+        found = len({str(one.get("index")) for each in deltas for one in calls(each, "delta")})
     else:
         found = len(calls(first(answer), "message"))
     if found > 1:
-        raise Broken(f"there are {found} tool calls")
+        raise BrokenError(f"there are {found} tool calls")
     if not found:
-        raise Untestable("the model has called no tool")
+        raise UntestableError("the model has called no tool")
 
 
 def called(answer: Answer) -> None:
     """A tool call was forced, and came."""
     if not calls(first(answer), "message"):
-        raise Broken("no tool was called, though one had to be")
+        raise BrokenError("no tool was called, though one had to be")
 
 
 def person(answer: Answer) -> None:
     """The content is an object of a name and an age, and nothing else."""
     choice = first(answer)
     if choice.get("finish_reason") == "length":
-        raise Untestable("the answer was cut at its limit of tokens")
+        raise UntestableError("the answer was cut at its limit of tokens")
     try:
-        found = json.loads((choice.get("message") or {}).get("content") or "")
-    except ValueError:
-        raise Broken("the content is no JSON") from None
+        found = json.loads(choice["message"]["content"])
+    except (ValueError, TypeError, KeyError):
+        raise BrokenError("the content is no JSON") from None
     if not isinstance(found, dict) or set(found) != {"name", "age"}:
-        raise Broken("the content does not fit the schema")
+        raise BrokenError("the content does not fit the schema")
     if not isinstance(found["name"], str) or not isinstance(found["age"], int):
-        raise Broken("the content does not fit the schema")
+        raise BrokenError("the content does not fit the schema")
 
 
-def overflow(profile: Profile) -> Judge:
-    """A prompt and an answer beyond the context, told in OpenAI's words."""
+def at_most(count: int) -> Judge:
+    """An answer of so many tokens."""
+
+    def judge(answer: Answer) -> None:
+        usage = success(answer).get("usage")
+        found = usage.get("completion_tokens") if isinstance(usage, dict) else None
+        if not isinstance(found, int) or found > count:
+            raise BrokenError(f"completion_tokens is {found!r}, not at most {count}")
+
+    return judge
+
+
+def overflow(profile: Profile, *, flat: bool) -> Judge:
+    """A prompt and an answer beyond the context, in OpenAI's words; `flat`: in vLLM's form."""
 
     def judge(answer: Answer) -> None:
         if answer.status == 200:
-            raise Untestable("the engine does not refuse an answer longer than its context")
+            raise UntestableError("the engine does not refuse an answer longer than its context")
+        if flat:
+            said = body_of(answer)
+            wanted = {"object": "error", "param": "messages", "code": 400}
+            if not isinstance(said, dict) or not wanted.items() <= said.items():
+                raise BrokenError("the body is not flat")
+            return
         found = error(profile, answer, 400)
         if (found["param"], found["code"]) != ("messages", "context_length_exceeded"):
-            raise Broken(
+            raise BrokenError(
                 f"'param' and 'code' are {found['param']!r} and {found['code']!r}, not 'messages' "
                 "and 'context_length_exceeded'"
             )
@@ -97,7 +116,7 @@ def overflow(profile: Profile) -> Judge:
 def no_models(answer: Answer) -> None:
     """An empty list is legal."""
     if success(answer).get("data"):
-        raise Untestable("there are models")
+        raise UntestableError("there are models")
 
 
 def dimensions(count: int, profile: Profile) -> Judge:
@@ -106,9 +125,9 @@ def dimensions(count: int, profile: Profile) -> Judge:
     def judge(answer: Answer) -> None:
         if answer.status != 200:
             if error(profile, answer, 400)["param"] != "dimensions":
-                raise Broken("'dimensions' is refused, but not by its name")
+                raise BrokenError("'dimensions' is refused, but not by its name")
         elif len(vector(_vector(answer))) != count:
-            raise Broken("'dimensions' is neither obeyed nor refused")
+            raise BrokenError("'dimensions' is neither obeyed nor refused")
 
     return judge
 
@@ -117,50 +136,47 @@ def same_vector(floats: Answer, encoded: Answer) -> None:
     """Numbers unless base64 is asked for, and then the same ones."""
     plain, text = _vector(floats), _vector(encoded)
     if not isinstance(plain, list):
-        raise Broken("without an encoding_format the embedding is no list of numbers")
+        raise BrokenError("without an encoding_format the embedding is no list of numbers")
     if not isinstance(text, str):
-        raise Broken("with an encoding_format of base64 the embedding is no text")
+        raise BrokenError("with an encoding_format of base64 the embedding is no text")
     rounded = [struct.unpack("<f", struct.pack("<f", one))[0] for one in vector(plain)]
     # An engine may run twice: the same but for the last digits.
     if len(rounded) != len(vector(text)) or any(
         abs(one - other) > 1e-3 for one, other in zip(rounded, vector(text), strict=True)
     ):
-        raise Broken("base64 holds other numbers")
+        raise BrokenError("base64 holds other numbers")
 
 
 def readable(answer: Answer) -> None:
     """An embedding as any client reads it: numbers, or base64 of them."""
     if not vector(_vector(answer)):
-        raise Broken("the embedding is empty")
+        raise BrokenError("the embedding is empty")
 
 
 def _vector(answer: Answer) -> Any:
-    data = success(answer).get("data")
-    if not isinstance(data, list) or not data or not isinstance(data[0], dict):
-        raise Broken("there is no embedding")
+    data = objects(success(answer), "data")
+    if not data:
+        raise BrokenError("there is no embedding")
     return data[0].get("embedding")
 
 
 def counters(answer: Answer) -> None:
     """FlexAI's cache counters, flat in usage."""
-    if (answer.header("content-type") or "").startswith("text/event-stream"):
-        found = [chunk["usage"] for chunk in chunks(answer) if chunk.get("usage")]
-        usage = found[-1] if found else {}
-    else:
-        usage = success(answer).get("usage") or {}
+    usage = (chunks(answer)[-1] if is_stream(answer) else success(answer)).get("usage")
+    if not isinstance(usage, dict):
+        raise BrokenError("there is no usage")
     lacking = [name for name in CACHE if not isinstance(usage.get(name), int)]
     if lacking:
-        raise Broken(f"usage has no {lacking[0]}")
+        raise BrokenError(f"usage has no {lacking[0]}")
 
 
 def fingerprint(*, there: bool) -> Judge:
     """Whether an answer, or each chunk of one, has the key `system_fingerprint`."""
 
     def judge(answer: Answer) -> None:
-        stream = (answer.header("content-type") or "").startswith("text/event-stream")
-        for one in chunks(answer) if stream else [success(answer)]:
+        for one in chunks(answer) if is_stream(answer) else [success(answer)]:
             if ("system_fingerprint" in one) != there:
-                raise Broken(f"system_fingerprint is {'not ' if there else ''}there")
+                raise BrokenError(f"system_fingerprint is {'not ' if there else ''}there")
 
     return judge
 
@@ -168,9 +184,9 @@ def fingerprint(*, there: bool) -> Judge:
 def categories(answer: Answer) -> None:
     """Each model says what it is for."""
     known = "text code reasoning multimodal embedding image audio video".split()
-    for one in success(answer).get("data") or ():
+    for one in objects(success(answer), "data"):
         if one.get("category") not in known:
-            raise Broken(f"the category of '{one.get('id')}' is {one.get('category')!r}")
+            raise BrokenError(f"the category of '{one.get('id')}' is {one.get('category')!r}")
 
 
 def rates(now: float) -> Judge:
@@ -183,9 +199,11 @@ def rates(now: float) -> Judge:
         }
         for name, value in found.items():
             if value is None or not value.isdecimal():
-                raise Broken(f"x-ratelimit-{name}-requests is {value!r}")
+                raise BrokenError(f"x-ratelimit-{name}-requests is {value!r}")
         if not abs(int(found["reset"] or 0) - now) < 86_400:
-            raise Broken(f"x-ratelimit-reset-requests is {found['reset']}, which is no Unix time")
+            raise BrokenError(
+                f"x-ratelimit-reset-requests is {found['reset']}, which is no Unix time"
+            )
 
     return judge
 
@@ -193,7 +211,7 @@ def rates(now: float) -> Judge:
 def closed_to_browsers(answer: Answer) -> None:
     """No page of any origin may read an answer."""
     if answer.header("access-control-allow-origin") == "*":
-        raise Broken("access-control-allow-origin is *")
+        raise BrokenError("access-control-allow-origin is *")
 
 
 def enforced_or_named(profile: Profile) -> Judge:
@@ -203,6 +221,6 @@ def enforced_or_named(profile: Profile) -> Judge:
         if answer.status == 200:
             body_of(answer)
         elif "response_format" not in str(error(profile, answer, 400)):
-            raise Broken("the refusal does not name 'response_format'")
+            raise BrokenError("the refusal does not name 'response_format'")
 
     return judge

@@ -1,6 +1,7 @@
 """A promise, and the row that a promise becomes once the server has been asked.
 
-Pure. A judge says nothing when the promise holds; it raises Broken or Untestable with the reason.
+Pure. A judge says nothing when the promise holds; else it raises BrokenError or UntestableError,
+with the reason.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from levada.probe.client import Answer, Ask
 SHOWN = 500
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """The answer breaks the promise; the text says how."""
 
 
-class Untestable(Exception):
+class UntestableError(Exception):
     """It cannot be told here; the text says why."""
 
 

@@ -14,8 +14,9 @@ Schema = dict[str, Any]
 
 # One value of each kind, in the order in which a wrong one is looked for.
 KINDS = {"string": "x", "integer": 7, "boolean": True, "array": [], "object": {}}
-# No choice of any field.
+# No choice of any field, and the beginning of none.
 BOGUS = "bogus"
+ELSEWHERE = "https://images.example/cat.png"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def kinds(root: Schema, node: Schema) -> set[str]:
     """The kinds that a value may have; empty when anything may stand there."""
     found: set[str] = set()
     for form in forms(root, node):
-        kind = form.get("type", [])
+        kind = form.get("type", "string" if "enum" in form else [])
         found |= {kind} if isinstance(kind, str) else set(kind)
     return found
 
@@ -73,6 +74,9 @@ def instance(root: Schema, node: Schema) -> Any:
         return form["const"]
     if "enum" in form:
         return form["enum"][0]
+    if "pattern" in form:
+        # A profile's patterns are beginnings: `^data:`.
+        return form["pattern"].removeprefix("^")
     kind = form.get("type", "string")
     if kind == "array":
         return [instance(root, form.get("items", {}))] * form.get("minItems", 0)
@@ -92,11 +96,10 @@ def breaches(root: Schema, field: str, node: Schema) -> list[Breach]:
     return list(found.values())
 
 
-def extremes(root: Schema, node: Schema) -> Iterator[tuple[str, Any]]:
-    """The least and the greatest number that a field may hold, where a decimal is bounded."""
-    for form in forms(root, node):
-        if form.get("type") == "number":
-            yield from ((rule, form[rule]) for rule in ("minimum", "maximum") if rule in form)
+def extreme(root: Schema, node: Schema, rule: str) -> Any:
+    """The least or the greatest number that a field may hold, where a decimal is bounded."""
+    numbers = (form for form in forms(root, node) if form.get("type") == "number")
+    return next((form[rule] for form in numbers if rule in form), None)
 
 
 def _places(root: Schema, place: _Place, seen: set[str]) -> Iterator[_Place]:
@@ -143,11 +146,15 @@ def _named(root: Schema, node: Schema) -> Iterator[tuple[str, Schema, str | None
 
 def _choices(root: Schema, place: _Place) -> Iterator[Breach]:
     """A word that is none of those listed, unless any word will do."""
-    words = [form for form in forms(root, place.node) if form.get("type") == "string"]
-    if words and all("enum" in form or "const" in form for form in words):
+    closed = [form for form in forms(root, place.node) if "enum" in form or "const" in form]
+    if closed and not any(form.get("type") == "string" for form in _open(root, place.node)):
         yield Breach(place.path, "enum", "invalid_value", place.around(BOGUS))
     for told in {told for _, form, told in _named(root, place.node) if told}:
         yield Breach(f"{place.path}.{told}", "enum", "invalid_value", place.around({told: BOGUS}))
+
+
+def _open(root: Schema, node: Schema) -> list[Schema]:
+    return [form for form in forms(root, node) if not ("enum" in form or "const" in form)]
 
 
 def _bounds(root: Schema, place: _Place) -> Iterator[Breach]:
@@ -170,6 +177,7 @@ def _beyond(root: Schema, form: Schema) -> Iterator[tuple[str, str | None, Any]]
         "minItems": ("empty_array" if least == 1 else None, [item] * (least - 1)),
         "maxItems": ("array_above_max_length", [item] * (most + 1)),
         "minLength": ("empty_string", ""),
+        "pattern": ("invalid_value", ELSEWHERE),
         "maxLength": ("string_above_max_length", "x" * (form.get("maxLength", 0) + 1)),
         "maxProperties": (
             "object_above_max_properties",

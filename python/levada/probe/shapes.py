@@ -14,8 +14,8 @@ from typing import Any
 
 from levada.probe.client import Answer, get, post
 from levada.probe.endpoints import Target
-from levada.probe.expect import success
-from levada.probe.rows import Broken, Judge, Promise
+from levada.probe.expect import accepted, is_stream, objects, success
+from levada.probe.rows import BrokenError, Judge, Promise
 
 FINISHES = ("stop", "length", "tool_calls", "content_filter", "function_call")
 COUNTERS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -51,7 +51,9 @@ def _text_rows(target: Target) -> Iterator[Promise]:
 
 
 def _vector_rows(target: Target) -> Iterator[Promise]:
-    yield _row(target, "answer", "an embedding is a list of numbers", lambda one: embeddings(one, 1))
+    yield _row(
+        target, "answer", "an embedding is a list of numbers", lambda one: embeddings(one, 1)
+    )
     what = "several inputs give as many embeddings, in their order"
     yield _row(target, "many", what, lambda one: embeddings(one, 2), input=["one", "two"])
 
@@ -73,7 +75,7 @@ def models(answer: Answer) -> None:
     """An empty list is a list."""
     found = success(answer)
     _object(found, "list")
-    for one in _list(found, "data"):
+    for one in objects(found, "data"):
         _object(one, "model")
         _has(one, "id", str)
         _has(one, "created", int)
@@ -88,9 +90,9 @@ def chat(answer: Answer) -> None:
         _index(choice, index)
         message = choice.get("message")
         if not isinstance(message, dict) or message.get("role") != "assistant":
-            raise Broken("a choice has no message of an assistant")
+            raise BrokenError("a choice has no message of an assistant")
         if not isinstance(message.get("content", 0), str | None):
-            raise Broken("a message has no content, neither text nor null")
+            raise BrokenError("a message has no content, neither text nor null")
         _finish(choice.get("finish_reason"))
     usage(found.get("usage"), COUNTERS)
 
@@ -111,14 +113,14 @@ def embeddings(answer: Answer, count: int) -> None:
     found = success(answer)
     _object(found, "list")
     _has(found, "model", str)
-    data = _list(found, "data")
+    data = objects(found, "data")
     if len(data) != count:
-        raise Broken(f"there are {len(data)} embeddings for {count} inputs")
+        raise BrokenError(f"there are {len(data)} embeddings for {count} inputs")
     for index, one in enumerate(data):
         _object(one, "embedding")
         _index(one, index)
-        if not isinstance(one["embedding"], list) or not vector(one["embedding"]):
-            raise Broken("an embedding is no list of numbers")
+        if not isinstance(one.get("embedding"), list) or not vector(one["embedding"]):
+            raise BrokenError("an embedding is no list of numbers")
     usage(found.get("usage"), ("prompt_tokens", "total_tokens"))
 
 
@@ -130,37 +132,35 @@ def vector(value: Any) -> list[float]:
             return [one for (one,) in struct.iter_unpack("<f", raw)]
         return [float(one) for one in value]
     except (TypeError, ValueError, struct.error):
-        raise Broken("an embedding is neither numbers nor base64 of them") from None
+        raise BrokenError("an embedding is neither numbers nor base64 of them") from None
 
 
 def usage(found: Any, counters: tuple[str, ...]) -> None:
     """Whole numbers that add up."""
     if not isinstance(found, dict):
-        raise Broken("there is no usage")
+        raise BrokenError("there is no usage")
     for name in counters:
         _has(found, name, int)
     if found["total_tokens"] != found["prompt_tokens"] + found.get("completion_tokens", 0):
-        raise Broken("the counters of usage do not add up")
+        raise BrokenError("the counters of usage do not add up")
 
 
 def chunks(answer: Answer) -> list[dict[str, Any]]:
     """The chunks of a whole stream; what breaks clients is broken here."""
-    if answer.status != 200:
-        raise Broken(f"the status is {answer.status}, not 200")
-    kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
-    if kind != "text/event-stream":
-        raise Broken(f"the content type is '{kind}', not text/event-stream")
+    accepted(answer)
+    if not is_stream(answer):
+        raise BrokenError("the content type is not text/event-stream")
     if not answer.complete:
-        raise Broken("the stream broke off")
+        raise BrokenError("the stream broke off")
     said = [_data(block) for block in answer.blocks if not all(line[0] == ":" for line in block)]
     if not said or said[-1] != "[DONE]":
-        raise Broken("the stream does not end with [DONE]")
+        raise BrokenError("the stream does not end with [DONE]")
     try:
         found = [json.loads(one) for one in said[:-1]]
     except ValueError:
-        raise Broken("an event before the last is no JSON") from None
+        raise BrokenError("an event before the last is no JSON") from None
     if not found or not all(isinstance(one, dict) for one in found):
-        raise Broken("the stream has no chunks")
+        raise BrokenError("the stream has no chunks")
     return found
 
 
@@ -169,76 +169,69 @@ def stream(answer: Answer, kind: str, *, asked: bool) -> None:
     found = chunks(answer)
     for name in ("id", "created", "model", "object"):
         if any(one.get(name) != found[0].get(name) for one in found):
-            raise Broken(f"'{name}' is not the same in all chunks")
+            raise BrokenError(f"'{name}' is not the same in all chunks")
     _head(found[0], kind)
-    with_choices = [one for one in found if _list(one, "choices")]
+    with_choices = [one for one in found if objects(one, "choices")]
     last = [choice.get("finish_reason") for one in with_choices for choice in one["choices"]]
     if not last or last[-1] is None:
-        raise Broken("no chunk says why it finished")
+        raise BrokenError("no chunk says why it finished")
     _finish(last[-1])
     counted = [one for one in found if one.get("usage") is not None]
     if not asked and counted:
-        raise Broken("a chunk has usage that nobody asked for")
+        raise BrokenError("a chunk has usage that nobody asked for")
     if asked and (len(counted) != 1 or counted[0] is not found[-1] or found[-1]["choices"]):
-        raise Broken("the last chunk before [DONE] is not the only one with usage")
+        raise BrokenError("the last chunk before [DONE] is not the only one with usage")
     for one in counted:
         usage(one["usage"], COUNTERS)
 
 
 def _role(answer: Answer) -> None:
     first = chunks(answer)[0]
-    choices = _list(first, "choices")
+    choices = objects(first, "choices")
     delta = choices[0].get("delta") if choices else None
     if not isinstance(delta, dict) or delta.get("role") != "assistant":
-        raise Broken("the first chunk has no role")
+        raise BrokenError("the first chunk has no role")
 
 
 def _data(block: list[str]) -> str:
     """The data of one event. An event without any makes the SDKs fail."""
     lines = [line.partition(":")[2].removeprefix(" ") for line in block if line.startswith("data:")]
     if not any(lines) or any(line.startswith("id") for line in block):
-        raise Broken(f"an event that clients cannot read: {block}")
+        raise BrokenError(f"an event that clients cannot read: {block}")
     return "\n".join(lines)
 
 
-def _head(found: Any, kind: str) -> None:
+def _head(found: dict[str, Any], kind: str) -> None:
     _object(found, kind)
     _has(found, "id", str)
     _has(found, "created", int)
     _has(found, "model", str)
 
 
-def _object(found: Any, kind: str) -> None:
-    if not isinstance(found, dict) or found.get("object") != kind:
-        raise Broken(f"'object' is not '{kind}'")
+def _object(found: dict[str, Any], kind: str) -> None:
+    if found.get("object") != kind:
+        raise BrokenError(f"'object' is not '{kind}'")
 
 
 def _has(found: dict[str, Any], name: str, kind: type) -> None:
     value = found.get(name)
     # A model may say nothing; nothing else is empty.
     if not isinstance(value, kind) or isinstance(value, bool) or (value == "" and name != "text"):
-        raise Broken(f"'{name}' is not there or of a wrong type")
-
-
-def _list(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    value = found.get(name)
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise Broken(f"'{name}' is no list of objects")
-    return value
+        raise BrokenError(f"'{name}' is not there or of a wrong type")
 
 
 def _choices(found: dict[str, Any]) -> list[dict[str, Any]]:
-    choices = _list(found, "choices")
+    choices = objects(found, "choices")
     if not choices:
-        raise Broken("there are no choices")
+        raise BrokenError("there are no choices")
     return choices
 
 
 def _index(found: dict[str, Any], index: int) -> None:
     if found.get("index") != index:
-        raise Broken(f"an 'index' is {found.get('index')}, not {index}")
+        raise BrokenError(f"an 'index' is {found.get('index')}, not {index}")
 
 
 def _finish(reason: Any) -> None:
     if reason not in FINISHES:
-        raise Broken(f"'finish_reason' is {json.dumps(reason)}, which is none of OpenAI's")
+        raise BrokenError(f"'finish_reason' is {json.dumps(reason)}, which is none of OpenAI's")

@@ -8,3 +8,5 @@ from levada.profiles.schema import Profile as Profile
 from levada.profiles.schema import ProfileError as ProfileError
 from levada.profiles.schema import load as load
 from levada.profiles.schema import names as names
+from levada.profiles.validate import Problem as Problem
+from levada.profiles.validate import validate as validate

@@ -1,7 +1,7 @@
 """What each endpoint is called and answers with: the table `answers.json`, read.
 
-Law: written by hand, and small: an answer is the backend's, and only what clients rely on is said of
-it. An endpoint that the table lacks has a path all the same, and an answer of which nothing is said.
+Law: written by hand, and small: an answer is the backend's, and only what clients rely on is said
+of it. An endpoint that the table lacks has a path all the same; of its answer nothing is said.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Answer:
     done: bool = False  # whether `[DONE]` ends a stream
     form: str = JSON
     media: str = JSON
+    dialect: str = "openai"  # in which refusals are told; "anthropic" is the other
 
 
 def path(name: str) -> str:

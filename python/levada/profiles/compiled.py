@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from levada.profiles.schema import Endpoint, Off, Profile, ProfileError, Reject
+from levada.profiles.schema import Endpoint, Map, Off, Profile, ProfileError, Reject
 
 # To which kinds of value a bound belongs.
 KINDS = {
@@ -22,6 +22,7 @@ KINDS = {
     "maxItems": ("array",),
     "minLength": ("string",),
     "maxLength": ("string",),
+    "pattern": ("string",),
     "maxProperties": ("object",),
     "propertyNames": ("object",),
 }
@@ -38,8 +39,23 @@ def compiled(profile: Profile) -> dict[str, Any]:
         "denied": [name for name in profile.denylist if name not in profile.allow_inner],
         "null_counts": profile.null_policy == "sdk_types",
         "severs": profile.stream.on_failure == "close",
-        "errors": profile.errors.model_dump(),
+        "body_bytes": profile.limits.body_bytes,
+        "schema_fallback": profile.json_schema_fallback,
+        "lists_category": profile.models.category,
+        "lists_live": profile.models.live_only,
+        "errors": _errors(profile),
         "endpoints": endpoints,
+    }
+
+
+def _errors(profile: Profile) -> dict[str, Any]:
+    """The odd forms count only where the profile is told to be odd."""
+    strict = profile.strict_quirks
+    quirks = profile.quirks if strict else type(profile.quirks)()
+    return {
+        **profile.errors.model_dump(),
+        "unauthorized_body": quirks.unauthorized_body,
+        "flat_overflow": quirks.flat_overflow,
     }
 
 
@@ -64,8 +80,18 @@ def _endpoint(profile: Profile, name: str, rules: Endpoint) -> dict[str, Any]:
         "unknown": profile.unknown_params,
         "order": order,
         "checks": list(rules.checks),
+        "fingerprint": rules.response.system_fingerprint,
+        "cache_counters": rules.response.cache_counters,
+        "default_max_tokens": _default_limit(profile, rules),
         "actions": [one for one in map(_action, rules.params, rules.params.values()) if one],
     }
+
+
+def _default_limit(profile: Profile, rules: Endpoint) -> int | None:
+    """How many tokens an answer has to which no limit was given."""
+    if rules.default_max_tokens is None and profile.strict_quirks:
+        return rules.strict_max_tokens
+    return rules.default_max_tokens
 
 
 # What the engine itself reads stays in the body.
@@ -79,6 +105,9 @@ def _action(field: str, action: Any) -> dict[str, Any] | None:
         return {"field": field, "do": "reject", "message": action.message, "except": action.passes}
     if isinstance(action, Off):
         return {"field": field, "do": "off", "value": action.value}
+    if isinstance(action, Map):
+        pairs = {"from": list(action.values), "to": list(action.values.values())}
+        return {"field": field, "do": "map", **pairs}
     if action == "ignore" and field in READ:
         raise ProfileError(f"{field}: is read by the engine and cannot be ignored")
     return {"field": field, "do": action}
@@ -144,5 +173,6 @@ def table_file() -> Path:
 
 @cache
 def _tables() -> dict[str, Any]:
-    tables: dict[str, Any] = json.loads(table_file().read_text(encoding="utf-8"))["endpoints"]
-    return tables
+    files = (table_file(), table_file().with_name("engines.json"))
+    read = [json.loads(file.read_text(encoding="utf-8"))["endpoints"] for file in files]
+    return {name: table for tables in read for name, table in tables.items()}

@@ -31,18 +31,18 @@ STATUSES = (
     (504, "server_error", "the model server did not answer in time"),
 )
 BAD_JSON = (
-    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your "
-    "HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid "
-    "JSON.)"
+    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using "
+    "your HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not "
+    "valid JSON.)"
 )
 NO_KEY = (
-    "You didn't provide an API key. You need to provide your API key in an Authorization header using "
-    "Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
+    "You didn't provide an API key. You need to provide your API key in an Authorization header "
+    "using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
 )
 BAD_TYPE = (
-    "Unsupported content type: 'text/plain'. This API method only accepts 'application/json' requests, "
-    "but you specified the header 'Content-Type: text/plain'. Please try again with a supported "
-    "content type."
+    "Unsupported content type: 'text/plain'. This API method only accepts 'application/json' "
+    "requests, but you specified the header 'Content-Type: text/plain'. Please try again with a "
+    "supported content type."
 )
 # To each kind a value of another, and how both are called.
 WRONG: Mapping[str, tuple[Any, str, str]] = {
@@ -62,11 +62,19 @@ class Example:
     path: str
     body: str
     status: int
-    error: dict[str, Any]
+    answer: str
     method: str = "POST"
     key: str | None = "YOUR_KEY"
     media: str = answers.JSON
     headers: tuple[str, ...] = ()
+
+
+def pretty(body: str) -> str:
+    """A body as people read it."""
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        return body
 
 
 def statuses(made: Mapping[str, Any]) -> list[tuple[int, str, str]]:
@@ -81,7 +89,8 @@ def statuses(made: Mapping[str, Any]) -> list[tuple[int, str, str]]:
 def examples(made: Mapping[str, Any], model: str) -> list[Example]:
     """A refusal of each common kind, at the first endpoint that is offered."""
     for name, rules in made["endpoints"].items():
-        if rules and answers.answer(name).form == answers.JSON:
+        answer = answers.answer(name)
+        if rules and (answer.form, answer.dialect) == (answers.JSON, "openai"):
             return list(_Examples(made, name, rules, model).all())
     return []
 
@@ -119,14 +128,17 @@ class _Examples:
 
     def _bodies(self) -> Iterator[Example]:
         yield Example("Broken JSON", self.path, '{"model":', 400, self._error(400, BAD_JSON))
-        body = {name: value for name, value in self.body.items() if name != "model"}
-        error = self._error(400, "you must provide a model parameter")
-        yield Example("No model", self.path, json.dumps(body), 400, error)
+        if "model" in self.schema["required"]:
+            body = {name: value for name, value in self.body.items() if name != "model"}
+            error = self._error(400, "you must provide a model parameter")
+            yield Example("No model", self.path, json.dumps(body), 400, error)
         for name in [name for name in self.body if name != "model"][:1]:
             body = {key: value for key, value in self.body.items() if key != name}
             words = f"Missing required parameter: '{name}'."
             error = self._error(400, words, name, "missing_required_parameter")
-            yield Example("A required parameter is missing", self.path, json.dumps(body), 400, error)
+            yield Example(
+                "A required parameter is missing", self.path, json.dumps(body), 400, error
+            )
 
     def _fields(self) -> Iterator[Example]:
         """The first field of each sort that has one."""
@@ -144,8 +156,8 @@ class _Examples:
             yield self._wrong("Out of range", name, most + 1, words, f"{kind}_above_max_value")
         for name, form in [one for one in simple if len(listed(one[1])) > 1][:1]:
             *rest, last = [f"'{value}'" for value in listed(form)]
-            comma = "," if len(rest) > 1 else ""
-            words = f"Invalid value: 'other'. Supported values are: {', '.join(rest)}{comma} and {last}."
+            values = f"{', '.join(rest)}{',' if len(rest) > 1 else ''} and {last}"
+            words = f"Invalid value: 'other'. Supported values are: {values}."
             yield self._wrong("Not one of the values", name, "other", words, "invalid_value")
         for action in [one for one in self.actions.values() if one["do"] == "reject"][:1]:
             value = self._other(action)
@@ -157,11 +169,15 @@ class _Examples:
             words = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             value = {"include_usage": True}
             yield self._wrong("Options of a stream without one", "stream_options", value, words)
-        strangers = [(name, "Never accepted") for name in self.made["denied"] if "*" not in name][:1]
+        strangers = [(name, "Never accepted") for name in self.made["denied"] if "*" not in name][
+            :1
+        ]
         if self.rules["unknown"] == "reject":
             strangers.append(("not_a_parameter", "Unknown parameter"))
         for name, title in strangers:
-            yield self._wrong(title, name, "x", f"Unknown parameter: '{name}'.", "unknown_parameter")
+            yield self._wrong(
+                title, name, "x", f"Unknown parameter: '{name}'.", "unknown_parameter"
+            )
 
     def _ways(self) -> Iterator[Example]:
         looks, whole = self.made["errors"], json.dumps(self.body)
@@ -172,7 +188,11 @@ class _Examples:
         error = self._error(status, words.replace("{model}", "none"), code="model_not_found")
         body = json.dumps({**self.body, "model": "none"})
         yield Example("Unknown model", self.path, body, status, error)
-        absent = [one for one in answers.names() if not self.made["endpoints"].get(one)]
+        absent = [
+            name
+            for name in answers.names()
+            if not self.made["endpoints"].get(name) and answers.answer(name).dialect == "openai"
+        ]
         path = answers.path(absent[0]) if absent else "/v1/nowhere"
         error = self._error(404, f"Invalid URL (POST {path})")
         yield Example("Endpoint that is not offered", path, '{"model": "any"}', 404, error)
@@ -209,13 +229,15 @@ class _Examples:
 
     def _error(
         self, status: int, message: str, param: str | None = None, code: str | None = None
-    ) -> dict[str, Any]:
-        """The envelope, as the profile wants it to look."""
+    ) -> str:
+        """The whole body, as the profile wants it to look."""
         looks = self.made["errors"]
+        if status == 401 and looks.get("unauthorized_body"):
+            return str(looks["unauthorized_body"])
         kind = dict((row[0], row[1]) for row in statuses(self.made))[status]
         if looks["code_null"] and status == 400 and code not in looks["code_keep"]:
             code = None
         error = {"message": message, "type": kind, "param": param, "code": code}
         if status == 401 and looks["doc_url"]:
             error["doc_url"] = looks["doc_url"]
-        return error
+        return json.dumps({"error": error}, ensure_ascii=False, separators=(",", ":"))

@@ -6,6 +6,7 @@ the other. Texts are plain; names and values in them stand between backticks.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,7 @@ from typing import Any
 
 from levada.profiles import answers
 from levada.profiles.errors import Example, examples, statuses
-from levada.profiles.reading import Schema, inner, kinds, ranges
+from levada.profiles.reading import Schema, forms, inner, kinds, ranges
 
 # Of OpenAI's API, and served by no profile.
 ELSEWHERE = (
@@ -33,6 +34,7 @@ CHECKS = {
 UNKNOWN = {"forward": "passed on unchecked", "drop": "taken out", "reject": "refused"}
 HEADERS = (
     ("x-request-id", "on every answer: the request's own, or a new one"),
+    ("openai-processing-ms", "how long it took until the answer began"),
     ("content-type", "`application/json`; of a stream `text/event-stream`"),
     ("cache-control", "`no-store`"),
     ("x-content-type-options", "`nosniff`"),
@@ -40,6 +42,13 @@ HEADERS = (
     ("allow", "the methods that the path has, with a 405"),
     ("retry-after", "seconds to wait, with a 429 or a 503"),
 )
+
+
+FINGERPRINTS = {"ensure": "always", "remove": "never"}
+FALLBACKS = {
+    "json_object": "becomes `json_object`, and `x-levada-response-format` says so",
+    "reject": "is refused",
+}
 
 
 class Fate(StrEnum):
@@ -60,6 +69,7 @@ MEANINGS = {
 FATES = {
     "validate": Fate.CHECKED,
     "off": Fate.CHECKED,
+    "map": Fate.CHECKED,
     "forward": Fate.PASSED,
     "ignore": Fate.IGNORED,
     "reject": Fate.REFUSED,
@@ -88,6 +98,7 @@ class Endpoint:
     note: str
     parameters: tuple[Parameter, ...] = ()
     checks: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,27 +123,32 @@ def facts(made: Mapping[str, Any], version: str, model: str = "MODEL") -> Facts:
     return Facts(
         name=made["name"],
         version=version,
-        endpoints=tuple(_endpoints(offered)),
+        endpoints=tuple(_endpoints(made, offered)),
         streaming=tuple(_streaming(made, offered)),
         statuses=statuses(made),
         examples=examples(made, model),
         unknown=", or ".join(UNKNOWN[one] for one in sorted(policies)),
         denied=tuple(made["denied"]),
-        null="a value, and refused where the type has none" if made["null_counts"] else "an omission",
+        null="a value, and refused where the type has none"
+        if made["null_counts"]
+        else "an omission",
     )
 
 
-def _endpoints(offered: Mapping[str, Any]) -> Iterator[Endpoint]:
+def _endpoints(made: Mapping[str, Any], offered: Mapping[str, Any]) -> Iterator[Endpoint]:
     """Those that are offered first."""
-    yield Endpoint("GET", "/v1/models", True, "Models that can be asked for now")
-    yield Endpoint("GET", "/v1/models/{model}", True, "One of them")
+    models = "The models that are served now" if made.get("lists_live") else "All models"
+    models += ", each with its `category`" if made.get("lists_category") else ""
+    yield Endpoint("GET", "/v1/models", True, models)
+    yield Endpoint("GET", "/v1/models/{model}", True, "One model")
     known = list(dict.fromkeys([*answers.names(), *offered]))
     for name in [one for one in known if one in offered]:
         rules, answer = offered[name], answers.answer(name)
         note = answer.title + ("; can be streamed" if _streams(rules) else "")
         checks = tuple(CHECKS.get(one, one) for one in rules["checks"])
+        answered = tuple(_answered(made, rules))
         parameters = tuple(_parameters(rules))
-        yield Endpoint("POST", answers.path(name), True, note, parameters, checks)
+        yield Endpoint("POST", answers.path(name), True, note, parameters, checks, answered)
     for name in [one for one in known if one not in offered]:
         yield Endpoint("POST", answers.path(name), False, answers.answer(name).title)
     for path, title in ELSEWHERE:
@@ -146,14 +162,14 @@ def _parameters(rules: dict[str, Any]) -> Iterator[Parameter]:
     for name in dict.fromkeys([*rules["order"], *schema["properties"]]):
         field, action = schema["properties"][name], actions.get(name, {"do": "validate"})
         fate = FATES[action["do"]]
-        checked = fate is Fate.CHECKED
+        checked, within = fate is Fate.CHECKED, inner(schema, field, name)
         yield Parameter(
             name=name,
             kinds=kinds(schema, field),
             required=name in schema["required"],
             fate=fate,
             range="; ".join(ranges(schema, field)) if checked else "",
-            note="; ".join([*_of(action), *(inner(schema, field, name) if checked else ())]),
+            note="; ".join(dict.fromkeys([*_of(action), *(within if checked else ())])),
         )
 
 
@@ -161,9 +177,29 @@ def _of(action: dict[str, Any]) -> Iterator[str]:
     """What an action says beyond its fate."""
     if action["do"] == "off":
         yield f"`{action['value']:g}` means off"
+    if action["do"] == "map":
+        pairs = zip(action["from"], action["to"], strict=True)
+        yield from (f"`{json.loads(one)}` is passed on as `{json.loads(to)}`" for one, to in pairs)
     if action["do"] == "reject":
         passes = " or ".join(f"`{one}`" for one in action["except"])
-        yield f"only {passes} passes: {action['message'].replace('{value}', '…')}"
+        yield f"only {passes} passes; else \u201c{action['message'].replace('{value}', '…')}\u201d"
+
+
+def _answered(made: Mapping[str, Any], rules: dict[str, Any]) -> Iterator[str]:
+    """What the profile does to answers."""
+    fingerprint = FINGERPRINTS.get(rules.get("fingerprint", ""))
+    if fingerprint:
+        yield f"`system_fingerprint` is {fingerprint} there"
+    if rules.get("cache_counters"):
+        yield "`usage` always has `cache_read_input_tokens` and `cache_creation_input_tokens`"
+    if rules.get("default_max_tokens"):
+        most = rules["default_max_tokens"]
+        yield f"an answer has at most {most} tokens, unless the request has a limit of its own"
+    schema: Schema = rules["schema"]
+    form = forms(schema, schema["properties"].get("response_format", {}))
+    fallback = FALLBACKS.get(made.get("schema_fallback", ""))
+    if fallback and any(one.get("type") == "object" for one in form):
+        yield f"a JSON Schema asked of a model that keeps to none {fallback}"
 
 
 def _streams(rules: dict[str, Any]) -> bool:
@@ -180,18 +216,19 @@ def _streaming(made: Mapping[str, Any], offered: Mapping[str, Any]) -> Iterator[
         return ", ".join(f"`{answers.path(name)}`" for name in names)
 
     yield f"With `stream: true` the answer comes as server-sent events: {paths(streamed)}."
-    yield "Each event is whole: `data: ` with JSON, then an empty line. Lines that begin with a colon may be left out."
-    yield "The status is sent with the first event, so whatever fails before it has a status of its own."
-    if done := [name for name in streamed if answers.answer(name).done]:
+    yield "Each event is whole, and its `data` is JSON."
+    yield "The status is sent with the first event: what fails before it has a status of its own."
+    done = [name for name in streamed if answers.answer(name).done]
+    if done:
         yield f"The last line is `data: [DONE]`: {paths(done)}."
-    options = [name for name in streamed if "stream_options" in offered[name]["schema"]["properties"]]
+    options = [name for name in done if "stream_options" in offered[name]["schema"]["properties"]]
     if options:
         yield (
-            "`stream_options: {\"include_usage\": true}` adds one chunk before the end, with `usage` and "
-            f"without choices: {paths(options)}. Without it there is no such chunk."
+            '`stream_options: {"include_usage": true}` adds one chunk before the end, with `usage` '
+            f"and without choices: {paths(options)}. Without it there is no such chunk."
         )
     yield (
         "A stream that breaks ends with its connection: no error event, no `[DONE]`."
         if made["severs"]
-        else "A stream that breaks ends with an event `data: {\"error\": …}`, and without `[DONE]`."
+        else "A stream that breaks ends with an event that tells the error, and without `[DONE]`."
     )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from typing import Any
+from typing import Any, Required, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError
 
 from levada.profiles.compiled import table_file
 
@@ -22,8 +23,17 @@ SHOWN = (
 )
 
 
+# What a form carries as a file, or several.
+FILE = {"type": "string", "format": "binary"}
+FILES: dict[str, Any] = {
+    "file": FILE,
+    "mask": FILE,
+    "image": {"anyOf": [FILE, {"type": "array", "items": FILE}]},
+}
+
+
 def classes() -> dict[str, Any]:
-    """The request type of each endpoint that is validated."""
+    """The request type of each endpoint that is validated to the last member."""
     from openai.types import completion_create_params as completions
     from openai.types import embedding_create_params as embeddings
     from openai.types.chat import completion_create_params as chat
@@ -35,6 +45,27 @@ def classes() -> dict[str, Any]:
     }
 
 
+def shallow_classes() -> dict[str, Any]:
+    """The request type of each endpoint whose fields are validated, but not what is in them."""
+    from openai.types import image_edit_params as edits
+    from openai.types import image_generate_params as images
+    from openai.types import moderation_create_params as moderations
+    from openai.types.audio import speech_create_params as speech
+    from openai.types.audio import transcription_create_params as transcriptions
+    from openai.types.audio import translation_create_params as translations
+    from openai.types.responses import response_create_params as responses
+
+    return {
+        "responses": responses.ResponseCreateParamsNonStreaming,
+        "moderations": moderations.ModerationCreateParams,
+        "images.generations": images.ImageGenerateParamsNonStreaming,
+        "images.edits": edits.ImageEditParamsNonStreaming,
+        "audio.transcriptions": transcriptions.TranscriptionCreateParamsNonStreaming,
+        "audio.translations": translations.TranslationCreateParams,
+        "audio.speech": speech.SpeechCreateParams,
+    }
+
+
 def tables() -> dict[str, Any]:
     """Every table, with the version it was read from."""
     found = importlib.metadata.version("openai")
@@ -42,18 +73,58 @@ def tables() -> dict[str, Any]:
         raise SystemExit(f"openai {found} is installed, the pin is {PIN}: change both on purpose")
     return {
         "source": f"openai-python {PIN}",
-        "endpoints": {name: table(one) for name, one in classes().items()},
+        "endpoints": {
+            **{name: table(one) for name, one in classes().items()},
+            **{name: shallow(one) for name, one in shallow_classes().items()},
+        },
     }
 
 
 def table(request: Any) -> dict[str, Any]:
     """One request type as a schema that the engine understands."""
     schema: dict[str, Any] = TypeAdapter(request).json_schema()
-    tidied: dict[str, Any] = tidy(schema, schema.get("$defs", {}))
-    if "stream" in tidied["properties"]:
+    return streamed(tidy(schema, schema.get("$defs", {})))
+
+
+def streamed(schema: dict[str, Any]) -> dict[str, Any]:
+    if "stream" in schema["properties"]:
         # Typed by two classes, one for each value; a request may have either.
-        tidied["properties"]["stream"] = {"anyOf": [{"type": "boolean"}, {"type": "null"}]}
-    return tidied
+        schema["properties"]["stream"] = {"anyOf": [{"type": "boolean"}, {"type": "null"}]}
+    return schema
+
+
+def shallow(request: Any) -> dict[str, Any]:
+    """One request type, each field by its kind: what is in an object or an array is not said."""
+    hints = get_type_hints(request, include_extras=True)
+    fields = {name: FILES.get(name) or kinds(hint) for name, hint in hints.items()}
+    required = [name for name, hint in hints.items() if get_origin(hint) is Required]
+    return streamed({"type": "object", "properties": fields, "required": required})
+
+
+def kinds(hint: Any) -> dict[str, Any]:
+    """The kinds of value that a type allows."""
+    plain = get_args(hint)[0] if get_origin(hint) is Required else hint
+    try:
+        schema = TypeAdapter(plain).json_schema()
+    except PydanticSchemaGenerationError:
+        return {}
+    found: list[dict[str, Any]] = []
+    for one in branches(schema, schema.get("$defs", {})):
+        if one not in found:
+            found.append(one)
+    if {"type": "string"} in found:
+        # Beside any string, the names that OpenAI knows say nothing.
+        found = [one for one in found if "enum" not in one]
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def branches(schema: dict[str, Any], named: dict[str, Any]) -> list[dict[str, Any]]:
+    target = resolve(schema, named)
+    inner = target.get("anyOf") or target.get("oneOf")
+    if inner:
+        return [one for branch in inner for one in branches(branch, named)]
+    kept = ("type", "enum", "const") if target.get("type") not in ("object", "array") else ("type",)
+    return [{key: target[key] for key in kept if key in target}]
 
 
 def tidy(schema: Any, named: dict[str, Any]) -> Any:

@@ -1,28 +1,34 @@
 """A profile as people read it in a browser: one page that needs nothing but itself.
 
-Pure. Decides how it looks; what there is to tell is told by `facts`. No script, no asset, no address
+Pure. Decides how it looks; what there is to tell is told by `facts`. No script, no asset, nothing
 of another host: it may be saved, mailed and opened anywhere.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 
-from levada.profiles.errors import Example
+from levada.profiles.errors import Example, pretty
 from levada.profiles.facts import HEADERS, MEANINGS, Endpoint, Facts, Fate, Parameter
 
 # The mark of each fate; its word stands beside it, for colour and shape alone say too little.
 MARKS = {Fate.CHECKED: "✓", Fate.PASSED: "✓", Fate.IGNORED: "⚠", Fate.REFUSED: "✕"}
+SECTIONS = ("Endpoints", "Parameters", "Streaming", "Headers", "Errors")
 CLASSES = {Fate.CHECKED: "yes", Fate.PASSED: "plain", Fate.IGNORED: "warn", Fate.REFUSED: "no"}
 
 
 def html(facts: Facts, base: str | None = None) -> str:
     """The compatibility page; `base` is the address of the server that shows it."""
-    body = [*_head(facts, base), *_overview(facts), *_endpoints(facts), *_rules(facts), *_errors(facts)]
+    body = [
+        *_head(facts, base),
+        *_overview(facts),
+        *_endpoints(facts),
+        *_rules(facts),
+        *_errors(facts),
+    ]
     title = escape(f"{facts.name}: OpenAI API compatibility")
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     return "\n".join(
@@ -32,6 +38,8 @@ def html(facts: Facts, base: str | None = None) -> str:
             '<head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
+            # None: else a browser asks for one, and is asked for a key.
+            '<link rel="icon" href="data:,">',
             f"<title>{title}</title>",
             f"<style>\n{style}</style></head>",
             *body,
@@ -52,11 +60,8 @@ def _head(facts: Facts, base: str | None) -> Iterator[str]:
     if base is not None:
         yield '<div><dt>OpenAPI</dt><dd><a href="/openapi.json">/openapi.json</a></dd></div>'
     yield "</dl></header>"
-    yield '<nav aria-label="On this page"><a href="#endpoints">Endpoints</a>'
-    for one in _with_parameters(facts):
-        yield f'<a href="#{_anchor(one)}">{escape(one.path.removeprefix("/v1/"))}</a>'
-    yield '<a href="#streaming">Streaming</a><a href="#headers">Headers</a>'
-    yield '<a href="#errors">Errors</a></nav><main>'
+    links = (f'<a href="#{one.lower()}">{one}</a>' for one in SECTIONS)
+    yield from ('<nav aria-label="On this page">', *links, "</nav><main>")
 
 
 def _overview(facts: Facts) -> Iterator[str]:
@@ -70,27 +75,32 @@ def _overview(facts: Facts) -> Iterator[str]:
 
 
 def _endpoints(facts: Facts) -> Iterator[str]:
-    legend = [f"<li>{_mark(fate)} {escape(words)}</li>" for fate, words in MEANINGS.items()]
-    for endpoint in _with_parameters(facts):
-        yield f'<section id="{_anchor(endpoint)}"><h2><span class="method">{endpoint.method}</span> '
-        yield f"<code>{escape(endpoint.path)}</code></h2>"
+    yield '<section id="parameters"><h2>Parameters</h2><dl class="legend">'
+    for fate, words in MEANINGS.items():
+        yield f"<dt>{_mark(fate)}</dt><dd>{escape(words)}</dd>"
+    yield "</dl></section>"
+    for endpoint in (one for one in facts.endpoints if one.parameters):
+        yield f'<section id="{_anchor(endpoint)}"><h2>'
+        yield f'<span class="method">{endpoint.method}</span> {_code(endpoint.path)}</h2>'
         yield f"<p>{_prose(endpoint.note)}.</p>"
-        yield from ('<ul class="legend">', *legend, "</ul>")
         yield from _table(
-            ("Parameter", "Type", "Required", "What becomes of it", "Range", "Note"),
+            ("Parameter", "Handling", "Type", "Required", "Range", "Note"),
             map(_parameter, endpoint.parameters),
             f"Parameters of {endpoint.path}",
         )
         if endpoint.checks:
             yield "<h3>Checked between parameters</h3>"
             yield from _list(endpoint.checks)
+        if endpoint.answers:
+            yield "<h3>Of answers</h3>"
+            yield from _list(endpoint.answers)
         yield "</section>"
     yield "<section><h2>Other parameters</h2>"
     yield f"<p>Unknown parameters are {_prose(facts.unknown)}. An explicit <code>null</code> is "
     yield f"{_prose(facts.null)}.</p>"
-    yield f"<p>{_state('no', '✕', 'refused')} at any depth, for they reach into a model server instead "
-    yield "of describing the request:</p>"
-    yield '<p class="names">' + " ".join(f"<code>{escape(one)}</code>" for one in facts.denied)
+    yield f"<p>{_state('no', '✕', 'refused')} at any depth, for they reach into a model server "
+    yield "instead of describing the request:</p>"
+    yield '<p class="names">' + " ".join(map(_code, facts.denied))
     yield "</p></section>"
 
 
@@ -98,7 +108,7 @@ def _rules(facts: Facts) -> Iterator[str]:
     yield '<section id="streaming"><h2>Streaming</h2>'
     yield from _list(facts.streaming)
     yield '</section><section id="headers"><h2>Response headers</h2>'
-    rows = ((f"<code>{name}</code>", _prose(words)) for name, words in HEADERS)
+    rows = ((_code(name), _prose(words)) for name, words in HEADERS)
     yield from _table(("Header", "What it says"), rows, "Response headers")
     yield "</section>"
 
@@ -108,7 +118,7 @@ def _errors(facts: Facts) -> Iterator[str]:
     yield "<p>Every error is one JSON object: <code>message</code>, <code>type</code>, "
     yield "<code>param</code> and <code>code</code>, of which the last two may be null.</p>"
     rows = (
-        (f"<strong>{status}</strong>", f"<code>{escape(kind)}</code>", escape(when))
+        (f"<strong>{status}</strong>", _code(kind), escape(when))
         for status, kind, when in facts.statuses
     )
     yield from _table(("Status", "Type", "When"), rows, "Statuses of errors")
@@ -122,31 +132,32 @@ def _example(one: Example) -> Iterator[str]:
     lines = [f"{one.method} {one.path}"]
     lines += [f"authorization: Bearer {one.key}"] if one.key else []
     lines += [f"content-type: {one.media}", "", one.body] if one.body else []
-    answer = "\n".join((*one.headers, *([""] if one.headers else [])))
-    error = json.dumps({"error": one.error}, indent=2, ensure_ascii=False)
-    yield f"<article><h4><strong>{one.status}</strong> {escape(one.title)}</h4>"
-    yield f"<pre>{escape(chr(10).join(lines))}</pre>"
-    yield f'<pre class="answer">{escape(answer + chr(10) if answer else "")}{escape(error)}</pre></article>'
+    answer = [f"HTTP {one.status}", *one.headers, "", pretty(one.answer)]
+    yield f'<article><h4><span class="state no">{one.status}</span> {escape(one.title)}</h4>'
+    yield f"<pre>{_lines(lines)}</pre>"
+    yield f'<pre class="answer">{_lines(answer)}</pre></article>'
+
+
+def _lines(lines: list[str]) -> str:
+    return escape("\n".join(lines), quote=False)
 
 
 def _parameter(one: Parameter) -> tuple[str, ...]:
-    required = "<strong>required</strong>" if one.required else '<span class="faint">optional</span>'
+    required = "<strong>yes</strong>" if one.required else '<span class="faint">no</span>'
     return (
-        f"<code>{escape(one.name)}</code>",
+        _code(one.name),
+        _mark(one.fate),
         escape(one.kinds),
         required,
-        _mark(one.fate),
         _prose(one.range),
         _prose(one.note),
     )
 
 
-def _table(
-    titles: tuple[str, ...], rows: Iterable[tuple[str, ...]], label: str
-) -> Iterator[str]:
+def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]], label: str) -> Iterator[str]:
     """A table in a box of its own, which scrolls where the page is narrow, also by keyboard."""
-    yield f'<div class="box" role="region" tabindex="0" aria-label="{escape(label)}"><table><thead><tr>'
-    yield "".join(f'<th scope="col">{title}</th>' for title in titles)
+    yield f'<div class="box" role="region" tabindex="0" aria-label="{escape(label)}">'
+    yield "<table><thead><tr>" + "".join(f'<th scope="col">{title}</th>' for title in titles)
     yield "</tr></thead><tbody>"
     for first, *rest in rows:
         cells = "".join(f"<td>{cell}</td>" for cell in rest)
@@ -160,7 +171,14 @@ def _list(lines: Iterable[str]) -> list[str]:
 
 def _prose(text: str) -> str:
     """Text in which names stand between backticks."""
-    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text, quote=False))
+    plain = re.split("`([^`]*)`", text)
+    return "".join(_code(part) if at % 2 else escape(part) for at, part in enumerate(plain))
+
+
+def _code(text: str) -> str:
+    """A name or value, which a narrow page may break where its words meet."""
+    broken = re.sub("([/_.])", r"\1<wbr>", escape(text))
+    return f"<code>{broken}</code>"
 
 
 def _mark(fate: Fate) -> str:
@@ -176,12 +194,8 @@ def _state(kind: str, mark: str, word: str) -> str:
 
 
 def _linked(one: Endpoint) -> str:
-    path = f"<code>{escape(one.path)}</code>"
+    path = _code(one.path)
     return f'<a href="#{_anchor(one)}">{path}</a>' if one.parameters else path
-
-
-def _with_parameters(facts: Facts) -> list[Endpoint]:
-    return [one for one in facts.endpoints if one.parameters]
 
 
 def _anchor(one: Endpoint) -> str:

@@ -5,9 +5,9 @@ Pure. Decides how it looks; what there is to tell is told by `facts`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 
+from levada.profiles.errors import pretty
 from levada.profiles.facts import HEADERS, MEANINGS, Endpoint, Facts
 
 
@@ -33,13 +33,13 @@ def _endpoints(facts: Facts) -> Iterator[str]:
         if endpoint.parameters:
             yield f"\n## {endpoint.method} {endpoint.path}\n"
             yield from _parameters(endpoint)
-            yield from ("", *(f"* {words}" for words in endpoint.checks))
+            yield from ("", *(f"* {words}" for words in (*endpoint.checks, *endpoint.answers)))
 
 
 def _parameters(endpoint: Endpoint) -> Iterator[str]:
-    titles = ("parameter", "type", "required", "what becomes of it", "range", "note")
+    titles = ("parameter", "handling", "type", "required", "range", "note")
     rows = (
-        (f"`{one.name}`", one.kinds, "yes" if one.required else "", one.fate, one.range, one.note)
+        (f"`{one.name}`", one.fate, one.kinds, "yes" if one.required else "", one.range, one.note)
         for one in endpoint.parameters
     )
     return _table(titles, rows)
@@ -60,7 +60,7 @@ def _errors(facts: Facts) -> Iterator[str]:
     yield from _table(("status", "type", "when"), rows)
     for one in facts.examples:
         yield f"\n{one.title}: {one.status}\n\n```\n{one.method} {one.path}\n{one.body}".rstrip()
-        yield "```\n\n```json\n" + json.dumps({"error": one.error}, indent=1) + "\n```"
+        yield "```\n\n```json\n" + pretty(one.answer) + "\n```"
 
 
 def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

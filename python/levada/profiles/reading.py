@@ -53,6 +53,8 @@ def ranges(schema: Schema, value: Schema) -> list[str]:
             for least, most, unit in SPANS
             if least in one or most in one
         ]
+        if "pattern" in one:
+            words.append(f"matches `{one['pattern']}`")
         if "maxLength" in one.get("propertyNames", {}):
             words.append(f"names: {span(None, one['propertyNames']['maxLength'], 'character')}")
     return list(dict.fromkeys(words))
@@ -90,7 +92,8 @@ def smallest(schema: Schema, value: Schema) -> Any:
     match form.get("type"):
         case "object":
             needed, fields = form.get("required", ()), form.get("properties", {})
-            return {name: smallest(schema, one) for name, one in fields.items() if name in needed}
+            named = sorted(needed, key=lambda name: not listed(fields[name]))
+            return {name: smallest(schema, fields[name]) for name in named}
         case "array":
             return [smallest(schema, form["items"])] if form.get("minItems") else []
         case "integer" | "number":

@@ -42,7 +42,22 @@ class Off(Part):
     value: float
 
 
-Action = Literal["validate", "forward", "ignore"] | Reject | Off
+class Map(Part):
+    """Passed on as another value; both are JSON texts."""
+
+    do: Literal["map"]
+    values: dict[str, str]
+
+
+Action = Literal["validate", "forward", "ignore"] | Reject | Off | Map
+
+
+class Response(Part):
+    """What is changed in answers."""
+
+    system_fingerprint: Literal["keep", "remove", "ensure"] = "keep"
+    cache_counters: bool = False
+    """Usage has `cache_read_input_tokens` and `cache_creation_input_tokens`."""
 
 
 class Endpoint(Part):
@@ -60,6 +75,11 @@ class Endpoint(Part):
     """What becomes of a field; `validate` where nothing is said."""
     checks: list[Check] = []
     """Checks between fields."""
+    response: Response = Response()
+    default_max_tokens: int | None = Field(default=None, ge=1)
+    """How many tokens an answer has to which no limit was given; null: as many as fit."""
+    strict_max_tokens: int | None = Field(default=None, ge=1)
+    """The same under `strict_quirks`, unless the other is given."""
 
 
 class Errors(Part):
@@ -69,8 +89,37 @@ class Errors(Part):
     code_keep: list[str] = []
     doc_url: str | None = None
     unauthorized_type: str | None = None
+    no_retry_after: bool = False
+    """A 429 does not say when to come again."""
+    timeout_status: int | None = Field(default=None, ge=400, le=599)
+    """The status of an answer that took too long, where it is not 504."""
     unknown_model_status: int | None = Field(default=None, ge=400, le=499)
     unknown_model_message: str | None = None
+
+
+class Quirks(Part):
+    """Forms that a provider has and SDKs cannot read well: used under `strict_quirks` alone."""
+
+    unauthorized_body: str | None = None
+    """The whole body of a 401."""
+    flat_overflow: bool = False
+    """A prompt that is too long is told without the envelope, with the status as the code."""
+
+
+class Models(Part):
+    """How models are listed."""
+
+    category: bool = False
+    """Each entry tells its category."""
+    live_only: bool = True
+    """Only models with a live backend."""
+
+
+class Limits(Part):
+    """What counts where the operator's `limits` say nothing."""
+
+    body_bytes: int | None = Field(default=None, ge=1024, le=2**30)
+    """The largest request body."""
 
 
 class Stream(Part):
@@ -89,8 +138,15 @@ class Profile(Part):
     null_policy: Literal["as_omitted", "sdk_types"] = "as_omitted"
     denylist: list[str] = []
     allow_inner: dict[str, list[str]] = {}
+    strict_quirks: bool = False
+    """Be as odd as the provider is."""
+    json_schema_fallback: Literal["none", "json_object", "reject"] = "none"
+    """What becomes of a JSON Schema on a model that is declared without."""
+    models: Models = Models()
+    limits: Limits = Limits()
     stream: Stream = Stream()
     errors: Errors = Errors()
+    quirks: Quirks = Quirks()
     endpoints: dict[str, Endpoint | Literal["absent"]]
 
 

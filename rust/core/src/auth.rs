@@ -53,7 +53,13 @@ pub fn bearer(value: &[u8]) -> Option<&[u8]> {
     if !scheme.eq_ignore_ascii_case(b"bearer") || !rest.starts_with(b" ") {
         return None;
     }
-    let key = rest.trim_ascii();
+    bare(rest)
+}
+
+/// The key in a header that holds nothing else.
+#[must_use]
+pub fn bare(value: &[u8]) -> Option<&[u8]> {
+    let key = value.trim_ascii();
     (1..=bounds::KEY_BYTES).contains(&key.len()).then_some(key)
 }
 

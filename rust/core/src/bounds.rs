@@ -8,6 +8,9 @@ pub const JSON_DEPTH: usize = 64;
 /// The longest model name a client may send; longer ones are not looked up.
 pub const MODEL_NAME_BYTES: usize = 256;
 
+/// The largest request body where neither the operator nor the profile says another: 20 MiB.
+pub const BODY_BYTES: u64 = 20 * 1024 * 1024;
+
 /// The most parts of a form. OpenAI's edits take 16 images and some ten fields.
 pub const FORM_PARTS: usize = 64;
 
@@ -69,7 +72,7 @@ pub const ATTEMPTS: usize = 2;
 pub const RETRY_AFTER_SECONDS: u32 = 120;
 
 /// An answer up to this size is held to put the public model name in, wherever in it the name stands.
-pub const RENAMED_BYTES: usize = 8 * 1024 * 1024;
+pub const CHANGED_BYTES: usize = 8 * 1024 * 1024;
 
 /// The kernel's receive buffer of a socket that carries a stream: one whose client has stopped reading stays small.
 pub const UPSTREAM_RECEIVE_BYTES: usize = 16 * 1024;

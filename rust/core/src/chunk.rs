@@ -1,11 +1,47 @@
-//! Reads one streamed chunk: usage, finish reason, whether it carries text; the rest is skipped.
+//! Reads one piece of an answer, a streamed event or a whole body: usage, finish reason, whether it carries text; and
+//! finds what has to be changed in it. The rest is skipped.
 //!
-//! Law: it allocates nothing. A chunk that is not JSON is an error; one that is JSON of another shape passes.
-
-use std::ops::Range;
+//! Law: nothing is allocated unless something must be changed. A chunk that is not JSON is an error; one that is JSON of
+//! another shape passes.
 
 use crate::json::{Kind, Scanner, Wrong};
+use crate::splice::Edit;
 use crate::usage::{self, Usage};
+
+/// What is changed in answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Style {
+    /// The public model name as JSON text, where the backend uses another.
+    pub rename: Option<Box<str>>,
+    /// What becomes of `system_fingerprint`.
+    pub fingerprint: Fingerprint,
+    /// Usage has `cache_read_input_tokens` and `cache_creation_input_tokens`.
+    pub cache_counters: bool,
+    /// A chunk with choices tells no usage: the client has not asked for it.
+    pub hide_usage: bool,
+    /// Of several tool calls only the first is passed on.
+    pub one_call: bool,
+}
+
+/// What becomes of `system_fingerprint`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fingerprint {
+    /// As the backend has it.
+    #[default]
+    Keep,
+    /// Taken out.
+    Remove,
+    /// Null where the backend has none.
+    Ensure,
+}
+
+impl Style {
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 /// What a chunk says, as far as the relay needs it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,76 +50,125 @@ pub struct Chunk {
     pub usage: Option<Usage>,
     /// It has a `usage` member, be it null.
     pub has_usage: bool,
-    /// Some choice has a finish reason.
+    /// Some choice has a finish reason, or an image is complete.
     pub finish: bool,
     /// It has at least one choice.
     pub choices: bool,
-    /// Some choice carries a piece of the answer.
+    /// It carries a piece of the answer.
     pub content: bool,
     /// It is an error object instead of a chunk.
     pub error: bool,
-    /// Where its `model` string stands.
-    pub model: Option<Range<usize>>,
+    /// It is an event after which no other comes.
+    pub ends: bool,
+    /// It carried tool calls, and none of them is passed on.
+    pub hushed: bool,
+    /// What has to be changed.
+    pub edits: Vec<Edit>,
 }
 
-/// Reads the data of one event.
+/// Reads the data of one event, or a whole body.
 ///
 /// # Errors
 /// It is not JSON.
-pub fn read(data: &[u8]) -> Result<Chunk, Wrong> {
-    let mut chunk = Chunk::default();
+pub fn read(data: &[u8], style: &Style) -> Result<Chunk, Wrong> {
+    let mut reader = Reader { chunk: Chunk::default(), style };
     let mut scanner = Scanner::new(data);
     if scanner.peek() != Some(b'{') {
         scanner.value()?;
         scanner.end()?;
-        return Ok(chunk);
+        return Ok(reader.chunk);
     }
-    scanner.object(|key, scanner| member(&mut chunk, key.raw, scanner))?;
+    let (mut fingerprint, mut usage) = (Place::default(), Place::default());
+    let span = scanner.object(|key, scanner| {
+        fingerprint.member(key.raw == b"system_fingerprint", scanner.key_at());
+        usage.member(key.raw == b"usage", scanner.key_at());
+        reader.member(key.raw, scanner)?;
+        fingerprint.end(scanner.at());
+        usage.end(scanner.at());
+        Ok(())
+    })?;
     scanner.end()?;
-    Ok(chunk)
+    let uninvited = style.hide_usage && reader.chunk.choices && reader.chunk.usage.is_some();
+    let edits = &mut reader.chunk.edits;
+    if let (true, Some(span)) = (uninvited, usage.found(span.end - 1)) {
+        // What was to be put into it goes with it.
+        edits.retain(|edit| !span.contains(&edit.span.start));
+        edits.push(Edit { span, with: "".into() });
+    }
+    match (style.fingerprint, fingerprint.found(span.end - 1)) {
+        (Fingerprint::Remove, Some(span)) => edits.push(Edit { span, with: "".into() }),
+        (Fingerprint::Ensure, None) if reader.chunk.choices => {
+            let with = ",\"system_fingerprint\":null".into();
+            edits.push(Edit { span: span.end - 1..span.end - 1, with });
+        }
+        _ => {}
+    }
+    Ok(reader.chunk)
 }
 
-fn member(chunk: &mut Chunk, key: &[u8], scanner: &mut Scanner<'_>) -> Result<(), Wrong> {
-    match key {
-        b"choices" if scanner.peek() == Some(b'[') => {
-            scanner.array(|_, scanner| choice(chunk, scanner))?;
-        }
-        b"usage" => {
-            chunk.has_usage = true;
-            chunk.usage = usage::member(scanner)?;
-        }
-        b"error" => chunk.error |= scanner.value()?.0 != Kind::Null,
-        b"object" => {
-            let (kind, span) = scanner.value()?;
-            chunk.error |= kind == Kind::String && scanner.text(&span) == "\"error\"";
-        }
-        b"model" => {
-            let (kind, span) = scanner.value()?;
-            chunk.model = (kind == Kind::String).then_some(span);
-        }
-        _ => {
-            scanner.value()?;
-        }
-    }
-    Ok(())
+/// Where a member stands together with one comma beside it.
+#[derive(Default)]
+struct Place {
+    before: usize,
+    begun: Option<(usize, bool)>,
+    over: Option<std::ops::Range<usize>>,
+    first_over: bool,
 }
 
-fn choice(chunk: &mut Chunk, scanner: &mut Scanner<'_>) -> Result<(), Wrong> {
-    chunk.choices = true;
-    if scanner.peek() != Some(b'{') {
-        scanner.value()?;
-        return Ok(());
+impl Place {
+    /// A member begins at `at`; is it the one?
+    fn member(&mut self, wanted: bool, at: usize) {
+        if let (true, Some(over)) = (std::mem::take(&mut self.first_over), &mut self.over) {
+            over.end = at;
+        }
+        if wanted {
+            self.begun = Some(if self.before == 0 { (at, true) } else { (self.before, false) });
+        }
     }
-    scanner.object::<Wrong>(|key, scanner| {
-        match key.raw {
-            b"finish_reason" => chunk.finish |= scanner.value()?.0 != Kind::Null,
-            b"text" => chunk.content |= says(scanner)?,
-            b"delta" if scanner.peek() == Some(b'{') => {
-                scanner.object::<Wrong>(|key, scanner| {
-                    // The role alone, and what is null or empty, is no token.
-                    let says = says(scanner)?;
-                    chunk.content |= says && key.raw != b"role";
-                    Ok(())
+
+    /// The member has ended at `at`.
+    fn end(&mut self, at: usize) {
+        if let Some((from, first)) = self.begun.take() {
+            self.over = Some(from..at);
+            self.first_over = first;
+        }
+        self.before = at;
+    }
+
+    /// The span to take out; `close` is where the object closes.
+    fn found(self, close: usize) -> Option<std::ops::Range<usize>> {
+        self.over.map(|over| if self.first_over { over.start..close } else { over })
+    }
+}
+
+struct Reader<'s> {
+    chunk: Chunk,
+    style: &'s Style,
+}
+
+impl Reader<'_> {
+    fn member(&mut self, key: &[u8], scanner: &mut Scanner<'_>) -> Result<(), Wrong> {
+        match key {
+            b"choices" if scanner.peek() == Some(b'[') => {
+                scanner.array(|_, scanner| self.choice(scanner))?;
+            }
+            b"usage" => self.usage(scanner)?,
+            b"error" => self.chunk.error |= scanner.value()?.0 != Kind::Null,
+            b"object" => {
+                let (kind, span) = scanner.value()?;
+                self.chunk.error |= kind == Kind::String && scanner.text(&span) == "\"error\"";
+            }
+            b"model" => self.model(scanner)?,
+            b"type" if scanner.peek() == Some(b'"') => {
+                let span = scanner.value()?.1;
+                self.event(scanner.text(&span).trim_matches('"'));
+            }
+            // The events of Responses and of Anthropic hold the answer in a member.
+            b"response" | b"message" if scanner.peek() == Some(b'{') => {
+                scanner.object(|key, scanner| match key.raw {
+                    b"usage" => self.usage(scanner),
+                    b"model" => self.model(scanner),
+                    _ => scanner.value().map(drop),
                 })?;
             }
             _ => {
@@ -91,8 +176,114 @@ fn choice(chunk: &mut Chunk, scanner: &mut Scanner<'_>) -> Result<(), Wrong> {
             }
         }
         Ok(())
+    }
+
+    /// What the type of a typed event says.
+    fn event(&mut self, name: &str) {
+        match name {
+            "error" | "response.failed" => self.chunk.error = true,
+            "response.completed"
+            | "response.incomplete"
+            | "response.cancelled"
+            | "message_stop"
+            | "transcript.text.done"
+            | "speech.audio.done" => self.chunk.ends = true,
+            "image_generation.completed" | "image_edit.completed" => self.chunk.finish = true,
+            _ => self.chunk.content |= name.ends_with(".delta") || name == "content_block_delta",
+        }
+    }
+
+    fn usage(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Wrong> {
+        self.chunk.has_usage = true;
+        self.chunk.usage = usage::member(scanner)?;
+        if let Some(usage) = self.chunk.usage.filter(|usage| self.style.cache_counters && !usage.flat) {
+            let (at, read, made) = (scanner.at() - 1, usage.cached, usage.created);
+            let with = format!(",\"cache_read_input_tokens\":{read},\"cache_creation_input_tokens\":{made}");
+            self.chunk.edits.push(Edit { span: at..at, with: with.into() });
+        }
+        Ok(())
+    }
+
+    fn model(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Wrong> {
+        let (kind, span) = scanner.value()?;
+        if let (Kind::String, Some(name)) = (kind, &self.style.rename) {
+            self.chunk.edits.push(Edit { span, with: name.clone() });
+        }
+        Ok(())
+    }
+
+    fn choice(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Wrong> {
+        self.chunk.choices = true;
+        if scanner.peek() != Some(b'{') {
+            scanner.value()?;
+            return Ok(());
+        }
+        scanner.object::<Wrong>(|key, scanner| {
+            match key.raw {
+                b"finish_reason" => self.chunk.finish |= scanner.value()?.0 != Kind::Null,
+                b"text" => self.chunk.content |= says(scanner)?,
+                b"delta" | b"message" if scanner.peek() == Some(b'{') => {
+                    scanner.object::<Wrong>(|key, scanner| {
+                        if key.raw == b"tool_calls" && self.style.one_call && scanner.peek() == Some(b'[') {
+                            self.chunk.content |= self.first_call(scanner)?;
+                            return Ok(());
+                        }
+                        // The role alone, and what is null or empty, is no token.
+                        let says = says(scanner)?;
+                        self.chunk.content |= says && key.raw != b"role";
+                        Ok(())
+                    })?;
+                }
+                _ => {
+                    scanner.value()?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Takes tool calls and cuts out all but the first of the answer; whether any is left.
+    fn first_call(&mut self, scanner: &mut Scanner<'_>) -> Result<bool, Wrong> {
+        let (mut kept, mut cut) = (0usize, None::<std::ops::Range<usize>>);
+        let mut before = None;
+        scanner.array::<Wrong>(|place, scanner| {
+            scanner.peek();
+            let start = scanner.at();
+            // A delta says which call it belongs to; a whole answer has them in order.
+            let index = index(scanner)?.unwrap_or(place as u64);
+            if index == 0 {
+                kept += 1;
+            } else {
+                let from = cut.as_ref().map_or_else(|| before.unwrap_or(start), |cut| cut.start);
+                cut = Some(from..scanner.at());
+            }
+            before = Some(scanner.at());
+            Ok(())
+        })?;
+        if let Some(span) = cut {
+            self.chunk.hushed |= kept == 0;
+            self.chunk.edits.push(Edit { span, with: "".into() });
+        }
+        Ok(kept > 0)
+    }
+}
+
+/// Takes an object; its `index`, if it has one.
+fn index(scanner: &mut Scanner<'_>) -> Result<Option<u64>, Wrong> {
+    if scanner.peek() != Some(b'{') {
+        scanner.value()?;
+        return Ok(None);
+    }
+    let mut index = None;
+    scanner.object::<Wrong>(|key, scanner| {
+        let (kind, span) = scanner.value()?;
+        if key.raw == b"index" && kind == Kind::Integer {
+            index = scanner.text(&span).parse().ok();
+        }
+        Ok(())
     })?;
-    Ok(())
+    Ok(index)
 }
 
 /// Whether the value that follows says anything: a string, array or object that is not empty.
@@ -106,7 +297,13 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Chunk {
-        read(text.as_bytes()).unwrap()
+        read(text.as_bytes(), &Style::default()).unwrap()
+    }
+
+    /// The text after the edits that a style asks for.
+    fn styled(text: &str, style: &Style) -> String {
+        let edits = read(text.as_bytes(), style).unwrap().edits;
+        String::from_utf8(crate::splice::apply(text.to_owned().into(), edits).to_vec()).unwrap()
     }
 
     #[test]
@@ -114,7 +311,7 @@ mod tests {
         let role = of(
             r#"{"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
         );
-        assert_eq!((role.choices, role.content, role.finish, role.model), (true, false, false, Some(9..12)));
+        assert_eq!((role.choices, role.content, role.finish), (true, false, false));
         assert!(of(r#"{"choices":[{"delta":{"content":"x"}}]}"#).content);
         assert!(of(r#"{"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}"#).content);
         assert!(of(r#"{"choices":[{"text":"x","finish_reason":"stop"}]}"#).finish);
@@ -135,7 +332,72 @@ mod tests {
     #[test]
     fn refuses_what_is_not_json() {
         for bad in ["", "{", "{\"choices\":[}", "data", "{} {}", "{\"a\":NaN}"] {
-            assert!(read(bad.as_bytes()).is_err(), "{bad}");
+            assert!(read(bad.as_bytes(), &Style::default()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn typed_events_say_how_they_end_and_what_they_cost() {
+        let last = of(
+            r#"{"type":"response.completed","response":{"model":"m","usage":{"input_tokens":3,"output_tokens":4,"input_tokens_details":{"cached_tokens":2}}}}"#,
+        );
+        let usage = last.usage.unwrap();
+        assert_eq!((last.ends, usage.prompt, usage.completion, usage.cached), (true, 3, 4, 2));
+        let start = of(
+            r#"{"type":"message_start","message":{"usage":{"input_tokens":3,"cache_read_input_tokens":5,"output_tokens":1}}}"#,
+        );
+        assert_eq!((start.ends, start.usage.unwrap().prompt, start.usage.unwrap().cached), (false, 8, 5));
+        assert!(of(r#"{"type":"content_block_delta","delta":{"text":"x"}}"#).content);
+        assert!(of(r#"{"type":"response.failed","response":{"error":{"code":"x"}}}"#).error);
+        assert!(of(r#"{"type":"image_generation.completed","b64_json":""}"#).finish);
+    }
+
+    #[test]
+    fn styles_change_what_they_name() {
+        let remove = Style { fingerprint: Fingerprint::Remove, ..Style::default() };
+        for (before, after) in [
+            (r#"{"id":1 , "system_fingerprint":"x","a":2}"#, r#"{"id":1,"a":2}"#),
+            (r#"{ "system_fingerprint":null, "a":2}"#, r#"{ "a":2}"#),
+            (r#"{"a":2,"system_fingerprint":"x" }"#, r#"{"a":2 }"#),
+            (r#"{"system_fingerprint":"x"}"#, "{}"),
+            (r#"{"a":{"system_fingerprint":"x"}}"#, r#"{"a":{"system_fingerprint":"x"}}"#),
+        ] {
+            assert_eq!(styled(before, &remove), after);
+        }
+        let ensure = Style { fingerprint: Fingerprint::Ensure, ..Style::default() };
+        assert_eq!(styled(r#"{"choices":[{}]}"#, &ensure), r#"{"choices":[{}],"system_fingerprint":null}"#);
+        let has = r#"{"choices":[{}],"system_fingerprint":"x"}"#;
+        assert_eq!(styled(has, &ensure), has);
+        let hide = Style { hide_usage: true, cache_counters: true, ..Style::default() };
+        assert_eq!(
+            styled(r#"{"choices":[{}],"usage":{"prompt_tokens":1},"x":1}"#, &hide),
+            r#"{"choices":[{}],"x":1}"#
+        );
+        assert_eq!(styled(r#"{"choices":[{}],"usage":null}"#, &hide), r#"{"choices":[{}],"usage":null}"#);
+        let counters = Style { cache_counters: true, ..Style::default() };
+        assert_eq!(
+            styled(r#"{"usage":{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":1}}}"#, &counters),
+            r#"{"usage":{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":1},"cache_read_input_tokens":1,"cache_creation_input_tokens":0}}"#
+        );
+        assert_eq!(styled(r#"{"usage":null}"#, &counters), r#"{"usage":null}"#);
+        let rename = Style { rename: Some("\"pub\"".into()), ..Style::default() };
+        assert_eq!(
+            styled(r#"{"model":"m","response":{"model":"m"}}"#, &rename),
+            r#"{"model":"pub","response":{"model":"pub"}}"#
+        );
+    }
+
+    #[test]
+    fn one_call_is_the_first() {
+        let one = Style { one_call: true, ..Style::default() };
+        let whole = |calls: &str| format!(r#"{{"choices":[{{"message":{{"tool_calls":[{calls}]}}}}]}}"#);
+        assert_eq!(styled(&whole(r#"{"id":"a"}, {"id":"b"} , {"id":"c"}"#), &one), whole(r#"{"id":"a"}"#));
+        let delta = |calls: &str| format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{calls}]}}}}]}}"#);
+        let (first, second) = (r#"{"index":0,"x":1}"#, r#"{"index":1,"x":1}"#);
+        assert_eq!(styled(&delta(first), &one), delta(first));
+        assert_eq!(styled(&delta(&format!("{first},{second}")), &one), delta(first));
+        let hushed = read(delta(second).as_bytes(), &one).unwrap();
+        assert_eq!((hushed.hushed, hushed.content), (true, false));
+        assert_eq!(styled(&delta(second), &one), delta(""));
     }
 }

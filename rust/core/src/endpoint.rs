@@ -69,7 +69,13 @@ struct Row {
     dialect: Dialect,
 }
 
-const fn row(endpoint: Endpoint, path: &'static str, name: &'static str, form: Form, dialect: Dialect) -> Row {
+const fn row(
+    endpoint: Endpoint,
+    path: &'static str,
+    name: &'static str,
+    form: Form,
+    dialect: Dialect,
+) -> Row {
     Row { endpoint, path, name, form, dialect }
 }
 

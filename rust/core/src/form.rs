@@ -41,7 +41,8 @@ pub fn boundary(content_type: &str) -> Option<&str> {
     })?;
     let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
     // RFC 2046: at most 70 characters, none of them a control character.
-    let fits = (1..=70).contains(&value.len()) && value.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"');
+    let fits = (1..=70).contains(&value.len())
+        && value.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"');
     fits.then_some(value)
 }
 
@@ -153,7 +154,12 @@ mod tests {
     fn boundaries() {
         assert_eq!(boundary("Multipart/Form-Data;charset=utf-8; Boundary=abc"), Some("abc"));
         assert_eq!(boundary(TYPE), Some("x y"));
-        for bad in ["multipart/form-data", "text/plain; boundary=a", "multipart/form-data; boundary=", "multipart/form-data; boundary=a\rb"] {
+        for bad in [
+            "multipart/form-data",
+            "text/plain; boundary=a",
+            "multipart/form-data; boundary=",
+            "multipart/form-data; boundary=a\rb",
+        ] {
             assert_eq!(boundary(bad), None, "{bad}");
         }
     }
@@ -163,7 +169,8 @@ mod tests {
         let body = "--x y\nContent-Disposition: form-data; name=\"model\"\n\nm\n--x y\n\
                     content-disposition: form-data; name=\"file\"; filename=\"a \\\"b\\\".wav\"\nContent-Type: audio/wav\n\n\x01\n--x\n\n\
                     --x y\nContent-Disposition: form-data; name=\"include[]\"\n\n\n--x y--\n";
-        let row = |name: &str, several, file, content: &str| (name.to_owned(), several, file, content.to_owned());
+        let row =
+            |name: &str, several, file, content: &str| (name.to_owned(), several, file, content.to_owned());
         assert_eq!(
             read(body).unwrap(),
             [

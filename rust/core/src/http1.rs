@@ -71,6 +71,14 @@ impl Head {
             || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"))
     }
 
+    /// Whether the body is sound, plain text, subtitles or bytes: nothing that a browser would run.
+    #[must_use]
+    pub fn is_media(&self) -> bool {
+        let media = self.media_type().to_ascii_lowercase();
+        let others = ["text/plain", "text/vtt", "application/x-subrip", "application/octet-stream"];
+        media.starts_with("audio/") || others.contains(&&*media)
+    }
+
     fn media_type(&self) -> &str {
         let whole = self.content_type.as_deref().unwrap_or("");
         whole.split(';').next().unwrap_or("").trim()

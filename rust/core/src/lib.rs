@@ -5,10 +5,13 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod ability;
 pub mod auth;
 pub mod bounds;
 pub mod breaker;
 pub mod chunk;
+pub mod endpoint;
+pub mod form;
 pub mod http1;
 pub mod json;
 pub mod profile;

@@ -4,9 +4,10 @@
 
 use serde_json::Value;
 
-use crate::request::Endpoint;
+use crate::chunk::Fingerprint;
+use crate::endpoint::Endpoint;
 use crate::shape::{Id, Objects, Shapes};
-use crate::snapshot::document::{self, Fields};
+use crate::snapshot::document::{self, Fields, texts};
 
 /// One contract.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,9 +20,17 @@ pub struct Profile {
     pub null_counts: bool,
     /// A stream that breaks ends by the end of its connection, without an error event.
     pub severs: bool,
+    /// The largest body, where the operator says nothing.
+    pub body_bytes: Option<u64>,
+    /// What becomes of a JSON Schema on a model that cannot keep to one.
+    pub schema_fallback: SchemaFallback,
+    /// Lists of models tell the category.
+    pub lists_category: bool,
+    /// Only models with a live backend are listed.
+    pub lists_live: bool,
     /// How errors look.
     pub errors: Errors,
-    rules: [Option<Rules>; Endpoint::ALL.len()],
+    rules: [Option<Rules>; Endpoint::COUNT],
 }
 
 /// What holds for one endpoint.
@@ -35,6 +44,12 @@ pub struct Rules {
     pub unknown: Unknown,
     /// The checks between fields, by name.
     pub checks: Checks,
+    /// What becomes of `system_fingerprint` in answers.
+    pub fingerprint: Fingerprint,
+    /// Usage has the flat counters of cached tokens.
+    pub cache_counters: bool,
+    /// The `max_tokens` of a request that has no limit of its own.
+    pub default_max_tokens: Option<u64>,
 }
 
 /// One field of a body.
@@ -61,6 +76,8 @@ pub enum Action {
     Ignore,
     /// Taken out if it is this number, which means "off"; else checked and passed on.
     Off(f64),
+    /// Checked, and passed on as another JSON text if it is one of these.
+    Map(Vec<(Box<str>, Box<str>)>),
     /// Refused in these words unless it is absent, null or one of the JSON texts that change nothing.
     Reject {
         /// The message.
@@ -68,6 +85,18 @@ pub enum Action {
         /// Values that pass, as JSON texts.
         except: Vec<Box<str>>,
     },
+}
+
+/// What becomes of a JSON Schema that a model cannot keep to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SchemaFallback {
+    /// Passed on: the backend decides.
+    #[default]
+    None,
+    /// Any JSON is asked for instead, and a header says so.
+    JsonObject,
+    /// Refused.
+    Reject,
 }
 
 /// What becomes of unknown fields.
@@ -107,6 +136,14 @@ pub struct Errors {
     pub doc_url: Option<Box<str>>,
     /// The `type` of a 401.
     pub unauthorized_type: Option<Box<str>>,
+    /// The whole body of a 401, where it is another than OpenAI's.
+    pub unauthorized_body: Option<Box<str>>,
+    /// A prompt that is too long is told without the envelope, with the status as the code.
+    pub flat_overflow: bool,
+    /// A 429 does not say when to come again.
+    pub no_retry_after: bool,
+    /// The status of an answer that took too long, where it is not 504.
+    pub timeout_status: Option<u16>,
     /// Status of an unknown model.
     pub unknown_model_status: Option<u16>,
     /// Words of an unknown model, with `{model}` for its name.
@@ -137,10 +174,22 @@ impl Profile {
         let denied = texts(&mut fields, "denied");
         let null_counts = fields.flag("null_counts");
         let severs = fields.flag("severs");
+        let schema_fallback = match &*fields.text(
+            "schema_fallback",
+            |text| matches!(text, "none" | "json_object" | "reject"),
+            "must be none, json_object or reject",
+        ) {
+            "json_object" => SchemaFallback::JsonObject,
+            "reject" => SchemaFallback::Reject,
+            _ => SchemaFallback::None,
+        };
+        let body_bytes = fields.optional("body_bytes").and_then(|value| value.as_u64());
+        let lists_category = fields.flag("lists_category");
+        let lists_live = fields.flag("lists_live");
         let errors = fields.section("errors").map(errors).unwrap_or_default();
-        let mut rules = [const { None }; Endpoint::ALL.len()];
+        let mut rules = [const { None }; Endpoint::COUNT];
         if let Some(mut endpoints) = fields.section("endpoints") {
-            for endpoint in Endpoint::ALL {
+            for endpoint in Endpoint::all() {
                 let read = endpoints.optional_section(endpoint.name()).and_then(self::rules);
                 if let Some(place) = rules.get_mut(endpoint as usize) {
                     *place = read;
@@ -149,7 +198,26 @@ impl Profile {
             endpoints.done();
         }
         fields.done();
-        Self { name, denied, null_counts, severs, errors, rules }
+        Self {
+            name,
+            denied,
+            null_counts,
+            severs,
+            body_bytes,
+            schema_fallback,
+            lists_category,
+            lists_live,
+            errors,
+            rules,
+        }
+    }
+}
+
+impl Rules {
+    /// Whether the gateway answers for what this field promises.
+    #[must_use]
+    pub fn validates(&self, name: &str) -> bool {
+        self.fields.iter().any(|field| *field.name == *name && field.action == Action::Validate)
     }
 }
 
@@ -160,13 +228,19 @@ fn errors(mut fields: Fields<'_>) -> Errors {
         code_keep: texts(&mut fields, "code_keep"),
         doc_url: fields.optional_text("doc_url", some, "must be a text"),
         unauthorized_type: fields.optional_text("unauthorized_type", some, "must be a text"),
-        unknown_model_status: fields
-            .optional("unknown_model_status")
-            .and_then(|value| u16::try_from(value.as_u64()?).ok()),
+        unauthorized_body: fields.optional_text("unauthorized_body", some, "must be a text"),
+        flat_overflow: fields.flag("flat_overflow"),
+        no_retry_after: fields.flag("no_retry_after"),
+        timeout_status: status(&mut fields, "timeout_status"),
+        unknown_model_status: status(&mut fields, "unknown_model_status"),
         unknown_model_message: fields.optional_text("unknown_model_message", some, "must be a text"),
     };
     fields.done();
     errors
+}
+
+fn status(fields: &mut Fields<'_>, name: &str) -> Option<u16> {
+    fields.optional(name).and_then(|value| u16::try_from(value.as_u64()?).ok())
 }
 
 fn rules(mut fields: Fields<'_>) -> Option<Rules> {
@@ -188,6 +262,17 @@ fn rules(mut fields: Fields<'_>) -> Option<Rules> {
         _ => Unknown::Forward,
     };
     let checks = checks(&mut fields);
+    let fingerprint = match &*fields.text(
+        "fingerprint",
+        |text| matches!(text, "keep" | "remove" | "ensure"),
+        "must be keep, remove or ensure",
+    ) {
+        "remove" => Fingerprint::Remove,
+        "ensure" => Fingerprint::Ensure,
+        _ => Fingerprint::Keep,
+    };
+    let cache_counters = fields.flag("cache_counters");
+    let default_max_tokens = fields.optional("default_max_tokens").and_then(|limit| limit.as_u64());
     let order = texts(&mut fields, "order");
     let mut actions = actions(&mut fields);
     fields.done();
@@ -209,7 +294,7 @@ fn rules(mut fields: Fields<'_>) -> Option<Rules> {
         })
         .collect();
     known.sort_by_key(|field| rank(&field.name));
-    Some(Rules { shapes, fields: known, unknown, checks })
+    Some(Rules { shapes, fields: known, unknown, checks, fingerprint, cache_counters, default_max_tokens })
 }
 
 fn checks(fields: &mut Fields<'_>) -> Checks {
@@ -237,6 +322,7 @@ fn actions(fields: &mut Fields<'_>) -> Vec<(Box<str>, Action)> {
             "forward" => Action::Forward,
             "ignore" => Action::Ignore,
             "off" => Action::Off(one.number("value", -1e9..=1e9)),
+            "map" => Action::Map(pairs(&mut one)),
             "reject" => Action::Reject {
                 message: one.text("message", |text| !text.is_empty(), "must be a message"),
                 except: texts(&mut one, "except"),
@@ -252,13 +338,11 @@ fn actions(fields: &mut Fields<'_>) -> Vec<(Box<str>, Action)> {
     actions
 }
 
-fn texts(fields: &mut Fields<'_>, name: &str) -> Vec<Box<str>> {
-    let mut texts = Vec::new();
-    for value in fields.list(name) {
-        match value {
-            Value::String(text) => texts.push(text.into_boxed_str()),
-            _ => fields.problem(name, "must be an array of texts"),
-        }
+/// Pairs of JSON texts: what stands there, and what is passed on.
+fn pairs(fields: &mut Fields<'_>) -> Vec<(Box<str>, Box<str>)> {
+    let (from, to) = (texts(fields, "from"), texts(fields, "to"));
+    if from.len() != to.len() {
+        fields.problem("to", "must have as many texts as 'from'");
     }
-    texts
+    from.into_iter().zip(to).collect()
 }

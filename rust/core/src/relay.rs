@@ -6,8 +6,10 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::chunk;
+use crate::chunk::{self, Style};
+use crate::endpoint::Dialect;
 use crate::refusal::{Kind, Refusal};
+use crate::splice::{self, Edit};
 use crate::sse::{self, Reframer};
 use crate::upstream;
 use crate::usage::Meter;
@@ -17,10 +19,12 @@ const DONE: &[u8] = b"data: [DONE]\n\n";
 /// What a relay does beyond passing events on.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// What the stream speaks.
+    pub dialect: Dialect,
     /// The client asked for the usage chunk.
     pub include_usage: bool,
-    /// The public model name as JSON text, where the backend uses another.
-    pub rename: Option<Box<str>>,
+    /// What is changed in its events.
+    pub style: Style,
     /// The largest event, in bytes.
     pub event_bytes: usize,
 }
@@ -50,6 +54,8 @@ enum Act {
     Keep,
     Drop,
     Put(Vec<u8>),
+    /// This, or the event as it is, is the last.
+    Last(Option<Vec<u8>>),
     Stop(Then),
 }
 
@@ -60,6 +66,7 @@ pub struct Relay {
     options: Options,
     begun: bool,
     finished: bool,
+    events: u64,
     /// The tokens so far.
     pub meter: Meter,
 }
@@ -73,6 +80,7 @@ impl Relay {
             options,
             begun: false,
             finished: false,
+            events: 0,
             meter: Meter::default(),
         }
     }
@@ -86,6 +94,7 @@ impl Relay {
         // As long as every event is kept, the piece goes on as it is; the first that is not starts a copy.
         let mut copy: Option<BytesMut> = None;
         let mut kept = 0;
+        let so_far = |kept: usize| BytesMut::from(events.get(..kept).unwrap_or_default());
         for event in sse::split(&events) {
             match self.event(event) {
                 Act::Keep => match &mut copy {
@@ -93,22 +102,31 @@ impl Relay {
                     None => kept += event.len(),
                 },
                 Act::Drop => {
-                    copy.get_or_insert_with(|| BytesMut::from(events.get(..kept).unwrap_or_default()));
+                    copy.get_or_insert_with(|| so_far(kept));
                 }
-                Act::Put(bytes) => copy
-                    .get_or_insert_with(|| BytesMut::from(events.get(..kept).unwrap_or_default()))
-                    .extend_from_slice(&bytes),
+                Act::Put(bytes) => copy.get_or_insert_with(|| so_far(kept)).extend_from_slice(&bytes),
+                Act::Last(instead) => {
+                    let mut out = copy.unwrap_or_else(|| so_far(kept));
+                    out.extend_from_slice(instead.as_deref().unwrap_or(event));
+                    return Pushed { events: out.freeze(), then: Then::Done };
+                }
                 Act::Stop(then) => {
-                    let mut out =
-                        copy.unwrap_or_else(|| BytesMut::from(events.get(..kept).unwrap_or_default()));
+                    let mut out = copy.unwrap_or_else(|| so_far(kept));
                     if then == Then::Done {
                         out.extend_from_slice(DONE);
                     }
                     return Pushed { events: out.freeze(), then };
                 }
             }
+            self.events += 1;
         }
         Pushed { events: copy.map_or(events, BytesMut::freeze), then: after }
+    }
+
+    /// How many events have been passed on.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
     }
 
     /// The backend's body has ended (cleanly, or by a fault of the connection) without `[DONE]`.
@@ -118,7 +136,8 @@ impl Relay {
     #[must_use]
     pub fn end(&self, clean: bool) -> Pushed {
         if self.finished && clean && self.reframer.pending() == 0 {
-            return Pushed { events: Bytes::from_static(DONE), then: Then::Done };
+            let last = if self.options.dialect == Dialect::Chunks { DONE } else { b"" };
+            return Pushed { events: Bytes::from_static(last), then: Then::Done };
         }
         Pushed { events: Bytes::new(), then: Then::Broken(Refusal::of(Kind::UpstreamBroken)) }
     }
@@ -168,36 +187,42 @@ impl Relay {
                 Then::Broken(Refusal::of(Kind::UpstreamBroken))
             });
         }
-        let Ok(chunk) = chunk::read(data) else {
+        let Ok(chunk) = chunk::read(data, &self.options.style) else {
             return Act::Stop(Then::Broken(Refusal::of(Kind::UpstreamError)));
         };
         if chunk.error || named_error {
             return Act::Stop(Then::Broken(upstream::in_stream(data)));
         }
-        self.begun |= chunk.choices;
-        self.finished |= chunk.finish;
+        let chunks = self.options.dialect == Dialect::Chunks;
+        self.begun |= chunk.choices || !chunks;
+        self.finished |= chunk.finish || chunk.ends;
         if chunk.content {
             self.meter.event();
         }
         match chunk.usage {
-            Some(usage) if chunk.choices && !chunk.finish => self.meter.running(usage),
+            Some(usage) if !chunks || chunk.choices && !chunk.finish => self.meter.running(usage),
             Some(usage) => self.meter.total(usage),
             None => {}
         }
-        if chunk.has_usage && !chunk.choices && !self.options.include_usage {
+        if chunks && chunk.has_usage && !chunk.choices && !self.options.include_usage {
             return Act::Drop;
         }
-        match (&self.options.rename, chunk.model) {
-            (Some(name), Some(span)) => rename(event, data, &span, name),
-            _ => Act::Keep,
+        if chunk.hushed && !chunk.content && !chunk.finish {
+            return Act::Drop;
+        }
+        let instead = (!chunk.edits.is_empty()).then(|| edited(event, data, chunk.edits));
+        match instead {
+            _ if chunk.ends && !chunks => Act::Last(instead),
+            Some(instead) => Act::Put(instead),
+            None => Act::Keep,
         }
     }
 }
 
-/// The event with another model name. Data in one line stands in the event as it is; data in several lines is put
-/// into one, which says the same.
-fn rename(event: &[u8], data: &[u8], span: &std::ops::Range<usize>, name: &str) -> Act {
-    let mut out = Vec::with_capacity(event.len() + name.len());
+/// The event with edited data. Data in one line stands in the event as it is; data in several lines is put into one,
+/// which says the same.
+fn edited(event: &[u8], data: &[u8], edits: Vec<Edit>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(event.len() + 64);
     for field in sse::fields(event).filter(|field| field.name != b"data") {
         out.extend_from_slice(field.name);
         out.extend_from_slice(b": ");
@@ -206,14 +231,12 @@ fn rename(event: &[u8], data: &[u8], span: &std::ops::Range<usize>, name: &str) 
     }
     out.extend_from_slice(b"data: ");
     let start = out.len();
-    out.extend_from_slice(data.get(..span.start).unwrap_or_default());
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(data.get(span.end..).unwrap_or_default());
+    out.extend_from_slice(&splice::apply(Bytes::copy_from_slice(data), edits));
     for byte in out.iter_mut().skip(start).filter(|byte| **byte == b'\n') {
         *byte = b' ';
     }
     out.extend_from_slice(b"\n\n");
-    Act::Put(out)
+    out
 }
 
 #[cfg(test)]
@@ -222,7 +245,8 @@ mod tests {
     use crate::usage::{Source, Usage};
 
     fn options(include_usage: bool, rename: Option<&str>) -> Options {
-        Options { include_usage, rename: rename.map(Into::into), event_bytes: 1 << 20 }
+        let style = Style { rename: rename.map(Into::into), ..Style::default() };
+        Options { include_usage, style, event_bytes: 1 << 20, ..Options::default() }
     }
 
     /// The whole stream through a relay in pieces of `size`: the client's bytes, how it ended, and what was metered.

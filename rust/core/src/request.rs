@@ -3,70 +3,65 @@
 //! Law: one pass over the bytes. A text that is not strict JSON, or that says twice what we read once, is refused
 //! here and reaches no backend.
 
+mod form;
 mod judge;
 mod replies;
 mod scan;
 
 use std::ops::Range;
 
+use crate::ability::Needs;
+pub use crate::endpoint::Endpoint;
 use crate::profile::{Profile, Rules};
 use crate::refusal::{Kind, Refusal};
 use crate::splice::Edit;
 
-/// The endpoints that forward a JSON body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Endpoint {
-    /// `/chat/completions`
-    Chat,
-    /// `/completions`
-    Completions,
-    /// `/embeddings`
-    Embeddings,
-}
-
-impl Endpoint {
-    /// All of them, in the order of the metrics.
-    pub const ALL: [Self; 3] = [Self::Chat, Self::Completions, Self::Embeddings];
-
-    /// The path after `/v1`.
-    #[must_use]
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Chat => "/chat/completions",
-            Self::Completions => "/completions",
-            Self::Embeddings => "/embeddings",
-        }
-    }
-
-    /// The name in metrics and records.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Chat => "chat.completions",
-            Self::Completions => "completions",
-            Self::Embeddings => "embeddings",
-        }
-    }
-}
-
 /// What a body says, as far as the engine reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The model's name as the client wrote it.
-    pub model: Box<str>,
+    /// The model's name as the client wrote it; nothing where it named none and need not.
+    pub model: Option<Box<str>>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
     /// Whether the client asked for the usage chunk of a stream.
     pub include_usage: bool,
     /// `n`, or 1.
     pub n: u64,
-    /// `max_completion_tokens`, else `max_tokens`.
+    /// `max_completion_tokens`, else `max_tokens` or `max_output_tokens`.
     pub max_tokens: Option<u64>,
-    model_span: Range<usize>,
+    /// What it needs of the model.
+    pub needs: Needs,
+    /// Where its `response_format` stands, if that is a JSON Schema.
+    pub schema: Option<Range<usize>>,
+    /// The client wants at most one tool call, and the gateway sees to it.
+    pub one_call: bool,
+    place: ModelPlace,
     usage: UsagePlace,
     /// What the profile takes out.
     edits: Vec<Edit>,
     end: usize,
+}
+
+/// Where the model's name is, or would go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ModelPlace {
+    /// The value of a JSON member.
+    Value(Range<usize>),
+    /// It is to be added before the closing brace, after a comma unless the object is empty.
+    Absent { brace: usize, empty: bool },
+    /// The content of a form's part.
+    Part(Range<usize>),
+    /// It is to be added as a part, before the first.
+    NoPart { at: usize, boundary: Box<str> },
+}
+
+/// A model's name as a backend knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Name<'a> {
+    /// As it is.
+    pub plain: &'a str,
+    /// As JSON text.
+    pub json: &'a str,
 }
 
 /// Where `include_usage` is, or would go.
@@ -96,18 +91,56 @@ pub fn read(profile: &Profile, rules: &Rules, body: &[u8]) -> Result<Request, Re
     judge::judge(rules, seen, body)
 }
 
+/// Reads `body` as a form. Its texts are judged as the JSON that they stand for, with the same words.
+///
+/// # Errors
+/// The refusal for the first thing wrong with it.
+pub fn read_form(profile: &Profile, rules: &Rules, boundary: &str, body: &[u8]) -> Result<Request, Refusal> {
+    let form = form::Form::read(profile, rules, boundary, body)?;
+    let mut request = read(profile, rules, form.json.as_bytes())?;
+    request.place = match form.model {
+        Some(content) => ModelPlace::Part(content),
+        None => ModelPlace::NoPart { at: form.start, boundary: boundary.into() },
+    };
+    request.edits = form.edits;
+    Ok(request)
+}
+
 impl Request {
-    /// The edits that turn the client's body into the backend's: its own name for the model, and the usage chunk asked for.
+    /// The edits that turn the client's body into the backend's: its own name for the model where it has one (or the
+    /// client gave none), and the usage chunk asked for.
     #[must_use]
-    pub fn edits(&self, upstream_model: Option<&str>, ask_usage: bool) -> Vec<Edit> {
+    pub fn edits(&self, upstream: Option<Name<'_>>, ask_usage: bool) -> Vec<Edit> {
         let mut edits = self.edits.clone();
-        if let Some(name) = upstream_model {
-            edits.push(Edit { span: self.model_span.clone(), with: name.into() });
-        }
+        edits.extend(upstream.map(|name| self.model_edit(name)));
         if ask_usage && self.stream && !self.include_usage {
             edits.extend(self.usage_edit());
         }
         edits
+    }
+
+    /// Asks for any JSON in place of a schema; false where there is none.
+    pub fn loosen(&mut self) -> bool {
+        let edit = self.schema.take().map(|span| Edit { span, with: r#"{"type":"json_object"}"#.into() });
+        let found = edit.is_some();
+        self.edits.extend(edit);
+        found
+    }
+
+    fn model_edit(&self, name: Name<'_>) -> Edit {
+        match &self.place {
+            ModelPlace::Value(span) => Edit { span: span.clone(), with: name.json.into() },
+            ModelPlace::Part(span) => Edit { span: span.clone(), with: name.plain.into() },
+            ModelPlace::Absent { brace, empty } => {
+                let comma = if *empty { "" } else { "," };
+                Edit { span: *brace..*brace, with: format!("{comma}\"model\":{}", name.json).into() }
+            }
+            ModelPlace::NoPart { at, boundary } => {
+                let head = "Content-Disposition: form-data; name=\"model\"";
+                let with = format!("--{boundary}\r\n{head}\r\n\r\n{}\r\n", name.plain);
+                Edit { span: *at..*at, with: with.into() }
+            }
+        }
     }
 
     fn usage_edit(&self) -> Option<Edit> {
@@ -145,12 +178,14 @@ mod tests {
     fn said(endpoint: Endpoint, body: &str) -> serde_json::Value {
         let refusal = read(endpoint, body.as_bytes()).unwrap_err();
         assert_eq!(refusal.status() / 100, 4, "{body}");
-        serde_json::from_slice::<serde_json::Value>(&refusal.body()).unwrap()["error"].clone()
+        serde_json::from_slice::<serde_json::Value>(&refusal.body(crate::endpoint::Dialect::Chunks)).unwrap()
+            ["error"]
+            .clone()
     }
 
     fn spliced(body: &str, name: Option<&str>) -> String {
         let request = read(Endpoint::Chat, body.as_bytes()).unwrap();
-        let edits = request.edits(name, true);
+        let edits = request.edits(name.map(|json| Name { plain: "", json }), true);
         String::from_utf8(splice::apply(Bytes::copy_from_slice(body.as_bytes()), edits).to_vec()).unwrap()
     }
 
@@ -159,7 +194,10 @@ mod tests {
         let body = br#" {"messages":[{"role":"user","content":"x"}],"mod\u0065l":"a\u0062","n":2,"max_tokens":7,"stream":true,"x":1e99,
             "stream_options":{"a":1,"include_usage":true}} "#;
         let request = read(Endpoint::Chat, body).unwrap();
-        assert_eq!((&*request.model, request.stream, request.include_usage), ("ab", true, true));
+        assert_eq!(
+            (request.model.as_deref(), request.stream, request.include_usage),
+            (Some("ab"), true, true)
+        );
         assert_eq!((request.n, request.max_tokens), (2, Some(7)));
         assert!(request.edits(None, true).is_empty());
     }

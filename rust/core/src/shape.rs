@@ -52,6 +52,8 @@ pub struct Strings {
     pub least: usize,
     /// The most characters.
     pub most: Option<usize>,
+    /// How it must begin.
+    pub starts: Option<Box<str>>,
     /// The only values, in the documented order; empty where any will do.
     pub values: Vec<Box<str>>,
 }

@@ -12,10 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::ability::{Abilities, Category};
 use crate::auth::Pepper;
+use crate::endpoint::Endpoint;
 use crate::profile::Profile;
 use crate::{bounds, breaker};
-use document::Fields;
+use document::{Fields, optional_texts};
 
 pub(crate) mod document;
 mod url;
@@ -101,6 +103,10 @@ pub struct Model {
     pub created: u64,
     /// As listed.
     pub owned_by: Box<str>,
+    /// What it can do.
+    pub abilities: Abilities,
+    /// The endpoints at which it is meant when no model is named.
+    pub default_for: Vec<Box<str>>,
     /// Where it is served; may be empty.
     pub pool: Vec<Member>,
     /// The answer to `GET /v1/models/{id}`.
@@ -179,6 +185,13 @@ impl Snapshot {
         self.index.get(name).copied()
     }
 
+    /// The place of the model that is meant at an endpoint when none is named.
+    #[must_use]
+    pub fn default_at(&self, endpoint: Endpoint) -> Option<usize> {
+        let name = endpoint.name();
+        self.models.iter().position(|model| model.default_for.iter().any(|one| **one == *name))
+    }
+
     /// The answer to `GET /v1/models`.
     #[must_use]
     pub fn list(&self) -> &Bytes {
@@ -189,14 +202,16 @@ impl Snapshot {
 fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     let version = fields.whole("version", 0..=u64::MAX);
     let pepper = fields.section("auth").and_then(auth);
+    let profile = fields.section("profile").map(Profile::read);
+    let body_bytes = profile.as_ref().and_then(|profile| profile.body_bytes).unwrap_or(bounds::BODY_BYTES);
+    let with_category = profile.as_ref().is_some_and(|profile| profile.lists_category);
     let backends = backends(&mut fields);
-    let models = models(&mut fields, &backends);
+    let models = models(&mut fields, &backends, with_category);
     let deadlines = fields.section("deadlines").map(deadlines);
-    let limits = fields.section("limits").map(limits);
+    let limits = fields.section("limits").map(|fields| limits(fields, body_bytes));
     let retry = fields.section("retry").map(retry);
     let breaker = fields.section("breaker").map(rules);
     let tls = fields.optional_section("tls").map(tls);
-    let profile = fields.section("profile").map(Profile::read);
     fields.done();
     let index = models.iter().enumerate().map(|(at, model)| (Arc::clone(&model.name), at)).collect();
     let list = list(&models);
@@ -255,34 +270,59 @@ fn backend(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>) -> Backend {
     backend
 }
 
-fn models(fields: &mut Fields<'_>, backends: &[Backend]) -> Vec<Model> {
+fn models(fields: &mut Fields<'_>, backends: &[Backend], with_category: bool) -> Vec<Model> {
     let places: HashMap<&str, usize> =
         backends.iter().enumerate().map(|(at, backend)| (&*backend.name, at)).collect();
     let mut names = HashSet::new();
     let mut models = Vec::new();
     for (index, value) in fields.list("models").into_iter().enumerate() {
         let Some(element) = fields.element("models", index, value) else { continue };
-        models.push(model(element, &mut names, &places));
+        models.push(model(element, &mut names, &places, with_category));
     }
     models
 }
 
-fn model(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>, places: &HashMap<&str, usize>) -> Model {
+fn model(
+    mut fields: Fields<'_>,
+    names: &mut HashSet<Arc<str>>,
+    places: &HashMap<&str, usize>,
+    with_category: bool,
+) -> Model {
     let name = unique(&mut fields, names);
     let created = fields.whole("created", 0..=u64::MAX);
     let owned_by = fields.text("owned_by", is_name, NAME);
+    let abilities = fields.optional_section("abilities").map(abilities).unwrap_or_default();
+    let default_for = optional_texts(&mut fields, "default_for");
     let mut pool = Vec::new();
     for (index, value) in fields.list("pool").into_iter().enumerate() {
         let Some(element) = fields.element("pool", index, value) else { continue };
         pool.extend(member(element, &name, places));
     }
     fields.done();
+    // A model of which nothing is said writes text: that is what most of them do.
+    let category = abilities.category.unwrap_or(Category::Text).name();
+    let category = if with_category { format!(",\"category\":\"{category}\"") } else { String::new() };
     let listed = format!(
-        r#"{{"id":{},"object":"model","created":{created},"owned_by":{}}}"#,
+        r#"{{"id":{},"object":"model","created":{created},"owned_by":{}{category}}}"#,
         quoted(&name),
         quoted(&owned_by)
     );
-    Model { name, created, owned_by, pool, listed: Bytes::from(listed) }
+    Model { name, created, owned_by, abilities, default_for, pool, listed: Bytes::from(listed) }
+}
+
+fn abilities(mut fields: Fields<'_>) -> Abilities {
+    let known = |text: &str| Category::named(text).is_some();
+    let category = fields.optional_text("category", known, "must be the name of a category");
+    let abilities = Abilities {
+        category: category.as_deref().and_then(Category::named),
+        tools: fields.optional_flag("tools"),
+        vision: fields.optional_flag("vision"),
+        json_schema: fields.optional_flag("json_schema"),
+        dimensions: fields.optional_flag("dimensions"),
+        vocabulary: fields.optional("vocabulary").and_then(|size| size.as_u64()),
+    };
+    fields.done();
+    abilities
 }
 
 fn member(mut fields: Fields<'_>, model: &str, places: &HashMap<&str, usize>) -> Option<Member> {
@@ -316,8 +356,8 @@ fn duration(fields: &mut Fields<'_>, name: &str) -> Duration {
     Duration::try_from_secs_f64(fields.number(name, SECONDS)).unwrap_or_default()
 }
 
-fn limits(mut fields: Fields<'_>) -> (usize, usize) {
-    let body = fields.whole("body_bytes", HELD_BYTES);
+fn limits(mut fields: Fields<'_>, usual: u64) -> (usize, usize) {
+    let body = fields.optional_whole("body_bytes", HELD_BYTES).unwrap_or(usual);
     let event = fields.whole("event_bytes", HELD_BYTES);
     fields.done();
     (usize::try_from(body).unwrap_or(usize::MAX), usize::try_from(event).unwrap_or(usize::MAX))

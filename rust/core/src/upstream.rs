@@ -26,7 +26,9 @@ pub fn refusal(status: u16, retry_after: Option<&str>, body: &[u8]) -> Refusal {
 #[must_use]
 pub fn in_stream(data: &[u8]) -> Refusal {
     let value: Value = serde_json::from_slice(data).unwrap_or_default();
-    let error = value.get("error").unwrap_or(&value);
+    // Responses wraps a failure in the answer.
+    let failed = value.get("response").and_then(|answer| answer.get("error"));
+    let error = value.get("error").or(failed).unwrap_or(&value);
     match error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()) {
         Some(status @ 400..=499) => refusal(status, None, data),
         _ => Refusal::of(Kind::UpstreamError),
@@ -48,10 +50,13 @@ fn described(status: u16, body: &[u8]) -> Refusal {
     let error = value.get("error").unwrap_or(&value);
     let text = |name: &str| error.get(name).and_then(Value::as_str).map(str::to_owned);
     let message = error.as_str().map(str::to_owned).or_else(|| text("message")).or_else(|| text("detail"));
-    let refusal = match message.filter(|message| !message.is_empty()) {
-        Some(message) => refusal.message(scrub(&message)),
+    let refusal = match message.as_deref().filter(|message| !message.is_empty()) {
+        Some(message) => refusal.message(scrub(message)),
         None => refusal,
     };
+    if let Some(refusal) = overflow(error, message.as_deref()) {
+        return refusal;
+    }
     let refusal = match text("param") {
         Some(param) => refusal.param(scrub(&param)),
         None => refusal,
@@ -62,6 +67,23 @@ fn described(status: u16, body: &[u8]) -> Refusal {
             .filter(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()))
     };
     refusal.with_type(word("type").filter(|word| word.ends_with("_error")), word("code"))
+}
+
+/// The one refusal that clients act upon by its code, in whichever engine's words it comes: the prompt is too long.
+fn overflow(error: &Value, message: Option<&str>) -> Option<Refusal> {
+    let count = |name: &str| error.get(name).and_then(Value::as_u64);
+    let words = match (message, count("n_ctx"), count("n_prompt_tokens")) {
+        (Some(message), ..) if message.starts_with("This model's maximum context length is") => {
+            scrub(message)
+        }
+        // llama.cpp gives the figures.
+        (_, Some(context), Some(prompt)) => format!(
+            "This model's maximum context length is {context} tokens. However, your messages resulted in {prompt} \
+             tokens. Please reduce the length of the messages."
+        ),
+        _ => return None,
+    };
+    Some(Refusal::of(Kind::ContextLength).message(words).param("messages"))
 }
 
 /// A message without addresses: URLs, host:port pairs, IPv4 addresses, absolute paths and memory addresses are cut out.
@@ -106,11 +128,27 @@ mod tests {
 
     fn said(status: u16, body: &str) -> (u16, Value) {
         let refusal = refusal(status, None, body.as_bytes());
-        (refusal.status(), serde_json::from_slice::<Value>(&refusal.body()).unwrap()["error"].clone())
+        (refusal.status(), serde_json::from_slice::<Value>(&refusal.body(crate::endpoint::Dialect::Chunks)).unwrap()["error"].clone())
     }
 
     #[test]
     fn a_4xx_passes_in_our_shape() {
+        for body in [
+            r#"{"error":{"code":400,"message":"the request exceeds","type":"exceed_context_size_error","n_prompt_tokens":9,"n_ctx":2}}"#,
+            r#"{"object":"error","message":"This model's maximum context length is 2 tokens. However, you","code":400}"#,
+        ] {
+            let error = said(400, body).1;
+            assert_eq!(
+                (error["code"].as_str(), error["param"].as_str()),
+                (Some("context_length_exceeded"), Some("messages"))
+            );
+            assert!(
+                error["message"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("This model's maximum context length is 2 tokens.")
+            );
+        }
         let (status, error) = said(
             400,
             r#"{"error":{"code":400,"message":"too long","type":"exceed_context_size_error","n_ctx":2}}"#,

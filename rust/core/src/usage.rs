@@ -14,8 +14,12 @@ pub struct Usage {
     pub completion: u64,
     /// Those of the prompt that came from the backend's cache.
     pub cached: u64,
+    /// Those of the prompt that were put into it.
+    pub created: u64,
     /// Those of the answer that were spent on reasoning.
     pub reasoning: u64,
+    /// The backend told the cached ones beside the others, as Anthropic does.
+    pub flat: bool,
 }
 
 /// How the counts are known.
@@ -62,9 +66,17 @@ impl Meter {
         self.events
     }
 
-    /// The backend told a count while the answer still runs: it replaces the one before.
+    /// The backend told a count while the answer still runs. Counts only grow, and one event may tell only some.
     pub fn running(&mut self, usage: Usage) {
-        self.running = Some(usage);
+        let before = self.running.unwrap_or_default();
+        self.running = Some(Usage {
+            prompt: before.prompt.max(usage.prompt),
+            completion: before.completion.max(usage.completion),
+            cached: before.cached.max(usage.cached),
+            created: before.created.max(usage.created),
+            reasoning: before.reasoning.max(usage.reasoning),
+            flat: usage.flat,
+        });
     }
 
     /// The backend told a final count. llama.cpp tells one for each of `n` choices: answers add up, the prompt is one.
@@ -74,7 +86,9 @@ impl Meter {
             prompt: before.prompt.max(usage.prompt),
             completion: before.completion.saturating_add(usage.completion),
             cached: before.cached.max(usage.cached),
+            created: before.created.max(usage.created),
             reasoning: before.reasoning.saturating_add(usage.reasoning),
+            flat: usage.flat,
         });
     }
 
@@ -101,20 +115,40 @@ pub fn member(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Wrong> {
         return Ok(None);
     }
     let mut usage = Usage::default();
+    let mut apart = false;
     scanner.object::<Wrong>(|key, scanner| {
-        if key.is("prompt_tokens") {
-            usage.prompt = number(scanner)?;
-        } else if key.is("completion_tokens") {
-            usage.completion = number(scanner)?;
-        } else if key.is("prompt_tokens_details") {
-            usage.cached = detail(scanner, "cached_tokens")?;
-        } else if key.is("completion_tokens_details") {
-            usage.reasoning = detail(scanner, "reasoning_tokens")?;
-        } else {
-            scanner.value()?;
+        // Chat says prompt and completion, Responses and Anthropic say input and output.
+        match key.raw {
+            b"prompt_tokens" => usage.prompt = number(scanner)?,
+            b"input_tokens" => {
+                apart = true;
+                usage.prompt = number(scanner)?;
+            }
+            b"completion_tokens" | b"output_tokens" => usage.completion = number(scanner)?,
+            b"prompt_tokens_details" | b"input_tokens_details" => {
+                usage.cached = detail(scanner, "cached_tokens")?;
+            }
+            b"completion_tokens_details" | b"output_tokens_details" => {
+                usage.reasoning = detail(scanner, "reasoning_tokens")?;
+            }
+            b"cache_read_input_tokens" => {
+                usage.flat = true;
+                usage.cached = number(scanner)?;
+            }
+            b"cache_creation_input_tokens" => {
+                usage.flat = true;
+                usage.created = number(scanner)?;
+            }
+            _ => {
+                scanner.value()?;
+            }
         }
         Ok(())
     })?;
+    // Anthropic counts what the cache gave or took apart from the input.
+    if apart && usage.flat {
+        usage.prompt = usage.prompt.saturating_add(usage.cached).saturating_add(usage.created);
+    }
     Ok(Some(usage))
 }
 
@@ -167,7 +201,7 @@ mod tests {
 
     const TEXT: &str = r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2},
         "completion_tokens_details":{"reasoning_tokens":1},"prompt_tokens_x":null}"#;
-    const USAGE: Usage = Usage { prompt: 3, completion: 4, cached: 2, reasoning: 1 };
+    const USAGE: Usage = Usage { prompt: 3, completion: 4, cached: 2, created: 0, reasoning: 1, flat: false };
 
     #[test]
     fn reads_a_window() {
@@ -202,9 +236,6 @@ mod tests {
         assert_eq!(meter.read().0.completion, 2);
         meter.total(USAGE);
         meter.total(USAGE);
-        assert_eq!(
-            meter.read(),
-            (Usage { prompt: 3, completion: 8, cached: 2, reasoning: 2 }, Source::Backend)
-        );
+        assert_eq!(meter.read(), (Usage { completion: 8, reasoning: 2, ..USAGE }, Source::Backend));
     }
 }

@@ -16,6 +16,9 @@ use crate::shape::{Array, Id, Number, Object, Objects, Others, Shape, Shapes, St
 pub use self::words::{SHOWN, duplicate, missing, unknown_parameter, wrong_type};
 use self::words::{above, content_null, invalid_enum};
 
+/// The largest 64-bit integer, as near as a float can say it.
+const LARGEST: f64 = 9_223_372_036_854_775_807.0;
+
 /// One step of a path.
 #[derive(Debug, Clone)]
 enum Step<'a> {
@@ -119,7 +122,7 @@ impl<'a> Walk<'a> {
 
     /// Refuses the member at the path if it is a denied one.
     pub fn deny(&mut self, key: &Text<'_>) {
-        if self.strictness.denied.iter().any(|name| denies(name, key)) {
+        if is_denied(self.strictness.denied, key) {
             self.fail(|path| unknown_parameter(path, &[]));
         }
     }
@@ -350,6 +353,15 @@ impl<'a> Walk<'a> {
                     .param(path.to_owned())
             });
         }
+        if let Some(starts) = &strings.starts
+            && !text.decode().starts_with(&**starts)
+        {
+            self.fail(|path| {
+                let words =
+                    format!("Invalid value for '{path}': expected a value that starts with '{starts}'.");
+                above(words, path, "invalid_value")
+            });
+        }
         let Some(most) = strings.most.filter(|most| text.raw.len() > *most) else { return };
         let length = text.decode().chars().count();
         if length > most {
@@ -376,10 +388,16 @@ impl<'a> Walk<'a> {
     fn number(&mut self, number: &Number, text: &str) {
         // Only compared: the text itself is what goes on. Beyond every bound is beyond this one too.
         let value: f64 = text.parse().unwrap_or(f64::INFINITY);
+        // A float has no room for the last digits of a large whole number, and the largest bound is one of those.
+        let beyond_most = |most: f64| match text.parse::<i64>() {
+            Ok(_) if most >= LARGEST => false,
+            Err(_) if number.whole => value >= most,
+            _ => value > most,
+        };
         let kind = if number.whole { "integer" } else { "decimal" };
         let (beyond, limit, word, side) = match (number.least, number.most) {
             (Some(least), _) if value < least => (true, least, "below minimum", ">="),
-            (_, Some(most)) if value > most => (true, most, "above maximum", "<="),
+            (_, Some(most)) if beyond_most(most) => (true, most, "above maximum", "<="),
             _ => return,
         };
         if beyond {
@@ -437,10 +455,11 @@ fn begins(shape: &Shape, byte: Option<u8>) -> bool {
     }
 }
 
-/// Whether the denied `name` (which may end in `*`) is `key`.
-fn denies(name: &str, key: &Text<'_>) -> bool {
-    match name.strip_suffix('*') {
+/// Whether `key` is one of the denied names, which may end in `*`.
+#[must_use]
+pub fn is_denied(denied: &[Box<str>], key: &Text<'_>) -> bool {
+    denied.iter().any(|name| match name.strip_suffix('*') {
         Some(start) => key.decode().starts_with(start),
         None => key.is(name),
-    }
+    })
 }

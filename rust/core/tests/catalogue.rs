@@ -12,12 +12,13 @@ fn profile(name: &str) -> Profile {
 }
 
 fn ask(profile: &Profile, endpoint: &str, body: &str) -> Result<Request, Refusal> {
-    let endpoint = Endpoint::ALL.into_iter().find(|one| one.name() == endpoint).unwrap();
+    let endpoint = Endpoint::all().find(|one| one.name() == endpoint).unwrap();
     read(profile, profile.rules(endpoint).unwrap(), body.as_bytes())
 }
 
 fn error(refusal: Refusal) -> Value {
-    serde_json::from_slice::<Value>(&refusal.body()).unwrap()["error"].clone()
+    serde_json::from_slice::<Value>(&refusal.body(levada_core::endpoint::Dialect::Chunks)).unwrap()["error"]
+        .clone()
 }
 
 #[test]

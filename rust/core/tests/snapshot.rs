@@ -27,8 +27,8 @@ fn document() -> Value {
         "limits": {"body_bytes": 20_971_520, "event_bytes": 1_048_576},
         "retry": {"ratio": 0.1, "per_second": 3.0},
         "breaker": {"failures": 3, "open_seconds": 5.0},
-        "profile": {"name": "p", "denied": [], "null_counts": false, "severs": false, "endpoints": {},
-            "errors": {"code_null": false, "code_keep": []}},
+        "profile": {"name": "p", "denied": [], "null_counts": false, "severs": false, "schema_fallback": "none", "lists_category": false, "lists_live": true, "endpoints": {},
+            "errors": {"code_null": false, "no_retry_after": false, "flat_overflow": false, "code_keep": []}},
         "tls": {"certificate": "-----BEGIN CERTIFICATE-----\nx", "key": "-----BEGIN PRIVATE KEY-----\nhidden-tls"},
     })
 }
@@ -146,7 +146,7 @@ fn each_rule_has_its_problem() {
         ("/models/0/pool/1", json!("gpu-1"), "models[0].pool[1]: must be an object"),
         ("/deadlines/idle", json!(0), &format!("deadlines.idle: {SECONDS}")),
         ("/deadlines/total", json!(1e300), &format!("deadlines.total: {SECONDS}")),
-        ("/limits/body_bytes", json!(0), &format!("limits.body_bytes: {HELD}")),
+        ("/limits/body_bytes", json!(0), &format!("limits.body_bytes: {HELD}, or null")),
         ("/limits/event_bytes", json!("1"), &format!("limits.event_bytes: {HELD}")),
         ("/retry/ratio", json!(1.5), "retry.ratio: must be a number from 0 to 1"),
         ("/retry/per_second", json!(-1), "retry.per_second: must be a number from 0 to 1000000"),
@@ -173,7 +173,6 @@ fn every_problem_at_once() {
         "backends[0].weight: is not known",
         "models[0].pool[0].backend: no backend is named 'x'",
         "deadlines: is missing",
-        "limits.body_bytes: is missing",
         "limits.event_bytes: is missing",
         "colour: is not known",
     ];

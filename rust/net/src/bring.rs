@@ -9,11 +9,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use levada_core::breaker::Seen;
+use levada_core::chunk::{self, Style};
 use levada_core::http1::Framing;
 use levada_core::refusal::Kind;
 use levada_core::relay::{Options, Relay};
-use levada_core::request::Endpoint;
-use levada_core::{bounds, chunk, splice, upstream};
+use levada_core::request::Name;
+use levada_core::{bounds, splice, upstream};
 use tokio::time::Instant;
 
 use crate::attempt::{self, Answer, Failure};
@@ -52,9 +53,10 @@ pub async fn bring(
         return Err(Failure::of(Kind::Internal));
     };
     let Some(member) = model.pool.get(pick) else { return Err(Failure::of(Kind::Internal)) };
-    let renamed = member.renamed.then_some(&*member.upstream_json);
-    let body =
-        splice::apply(plan.body.clone(), plan.request.edits(renamed, plan.endpoint != Endpoint::Embeddings));
+    let name = Name { plain: &member.upstream, json: &member.upstream_json };
+    // A client that names no model gets the one that is meant, under the backend's name.
+    let named = (member.renamed || plan.request.model.is_none()).then_some(name);
+    let body = splice::apply(plan.body.clone(), plan.request.edits(named, plan.endpoint.asks_usage()));
     let Some(head) = request_head(&tally.id, plan, member.backend, body.len()) else {
         return Err(Failure::of(Kind::Internal));
     };
@@ -69,34 +71,54 @@ pub async fn bring(
     if !(200..300).contains(&answer.head.status) || answer.head.encoded || answer.head.status == 204 {
         return Err(refused_by(answer, in_flight, watch).await);
     }
-    let rename = renamed.map(|_| serde_json::to_string(&*model.name).unwrap_or_default().into_boxed_str());
+    let mut style = plan.style.clone();
+    if member.renamed {
+        style.rename = serde_json::to_string(&*model.name).ok().map(Into::into);
+    }
     if answer.head.is_event_stream() {
-        let options =
-            Options { include_usage: plan.request.include_usage, rename, event_bytes: snapshot.event_bytes };
+        style.hide_usage = plan.endpoint.asks_usage() && !plan.request.include_usage;
+        let options = Options {
+            dialect: plan.endpoint.dialect(),
+            include_usage: plan.request.include_usage,
+            style,
+            event_bytes: snapshot.event_bytes,
+        };
         let (_, source) = Source::new(answer, in_flight, watch);
         return first_turn(Box::new(Events::new(source, Relay::new(options))), deadlines.first_byte).await;
     }
-    if !answer.head.is_json() {
-        return Err(Failure::of(Kind::UpstreamError));
+    if answer.head.is_json() {
+        return plain(tally, answer, in_flight, watch, style).await;
     }
-    plain(tally, answer, in_flight, watch, rename).await
+    if plan.endpoint.answers_media() && answer.head.is_media() {
+        let (length, kind) = (length(&answer), kind(&answer));
+        let (_, source) = Source::new(answer, in_flight, watch);
+        return Ok(Brought::Plain(Box::new(Plain::new(source, BytesMut::new(), length)), kind));
+    }
+    Err(Failure::of(Kind::UpstreamError))
 }
 
-/// An answer in one JSON body: read whole when it is short (or must be renamed), passed through when it is long.
+/// How long the answer's body is, if it says so.
+fn length(answer: &Answer) -> Option<u64> {
+    match answer.head.framing {
+        Framing::Length(length) => Some(length),
+        Framing::Chunked | Framing::Close => None,
+    }
+}
+
+fn kind(answer: &Answer) -> HeaderValue {
+    answer.head.content_type.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok()).unwrap_or(JSON)
+}
+
+/// An answer in one JSON body: read whole when it is short (or must be changed), passed through when it is long.
 async fn plain(
     tally: &mut Tally,
     answer: Answer,
     in_flight: InFlight,
     watch: Watch,
-    rename: Option<Box<str>>,
+    style: Style,
 ) -> Result<Brought, Failure> {
-    let length = match answer.head.framing {
-        Framing::Length(length) => Some(length),
-        Framing::Chunked | Framing::Close => None,
-    };
-    let kind =
-        answer.head.content_type.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok()).unwrap_or(JSON);
-    let limit = if rename.is_some() { bounds::RENAMED_BYTES } else { bounds::WHOLE_BYTES };
+    let (length, kind) = (length(&answer), kind(&answer));
+    let limit = if style.is_plain() { bounds::WHOLE_BYTES } else { bounds::CHANGED_BYTES };
     let (_, mut source) = Source::new(answer, in_flight, watch);
     let (whole, complete) = if length.is_some_and(|length| length > limit as u64) {
         (BytesMut::new(), false)
@@ -106,18 +128,14 @@ async fn plain(
     if !complete {
         return Ok(Brought::Plain(Box::new(Plain::new(source, whole, length)), kind));
     }
-    let Ok(read) = chunk::read(&whole) else { return Err(Failure::of(Kind::UpstreamError)) };
+    let Ok(read) = chunk::read(&whole, &style) else { return Err(Failure::of(Kind::UpstreamError)) };
     if read.error {
         return Err(Failure { refusal: upstream::in_stream(&whole), again: false, seen: Seen::Failure });
     }
     if let Some(usage) = read.usage {
         tally.meter.total(usage);
     }
-    let whole = whole.freeze();
-    let body = match (rename, read.model) {
-        (Some(with), Some(span)) => splice::apply(whole, vec![splice::Edit { span, with }]),
-        _ => whole,
-    };
+    let body = splice::apply(whole.freeze(), read.edits);
     Ok(Brought::Whole(body, kind))
 }
 
@@ -125,13 +143,21 @@ async fn plain(
 fn request_head(id: &str, plan: &Plan, backend: usize, length: usize) -> Option<Vec<u8>> {
     let backend = plan.current.snapshot.backends.get(backend)?;
     let mut head = String::with_capacity(384);
-    let (path, endpoint, authority) = (&backend.path, plan.endpoint.path(), &backend.authority);
+    let (endpoint, authority) = (plan.endpoint.path(), &backend.authority);
+    let path = match plan.endpoint.is_at_root() {
+        true => backend.path.strip_suffix("/v1").unwrap_or(&backend.path),
+        false => &backend.path,
+    };
+    let accept = match plan.endpoint.answers_media() {
+        true => "*/*",
+        false if plan.request.stream => "text/event-stream",
+        false => "application/json",
+    };
     write!(
         head,
-        "POST {path}{endpoint} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: levada\r\naccept: {}\r\n\
-         accept-encoding: identity\r\ncontent-type: application/json\r\nx-request-id: {}\r\n",
-        if plan.request.stream { "text/event-stream" } else { "application/json" },
-        id,
+        "POST {path}{endpoint} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: levada\r\naccept: {accept}\r\n\
+         accept-encoding: identity\r\ncontent-type: {}\r\nx-request-id: {id}\r\n",
+        plan.content_type.to_str().ok()?,
     )
     .ok()?;
     if let Some(key) = &backend.key {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use levada_core::breaker::Seen;
+use levada_core::endpoint::Dialect;
 use levada_core::record::End;
 use levada_core::refusal::{Kind, Refusal};
 use levada_core::{bounds, route};
@@ -46,6 +47,8 @@ pub struct Call {
     /// Boxed: a call is moved from hand to hand, its account stays where it is.
     tally: Box<Tally>,
     state: State,
+    /// What the client reads.
+    dialect: Dialect,
     /// A stream that breaks ends without a word, by the end of its connection.
     severs: bool,
 }
@@ -66,10 +69,9 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Own {
-    status: u16,
-    body: Bytes,
-    refusal: Option<Refusal>,
+enum Own {
+    Refusal(Refusal),
+    Answer { status: u16, body: Bytes },
 }
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -77,38 +79,47 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; c
 impl Call {
     /// A call that is answered with a refusal.
     #[must_use]
-    pub fn refused(tally: Tally, refusal: Refusal) -> Self {
-        let own = Own { status: refusal.status(), body: refusal.body(), refusal: Some(refusal) };
-        Self { tally: Box::new(tally), state: State::Own(Box::new(own)), severs: false }
+    pub fn refused(tally: Tally, refusal: Refusal, dialect: Dialect) -> Self {
+        Self::own(tally, Own::Refusal(refusal), dialect)
     }
 
     /// A call that is answered from what we know: 200 (or another status) and JSON.
     #[must_use]
     pub fn answered(tally: Tally, status: u16, body: Bytes) -> Self {
-        let own = Own { status, body, refusal: None };
-        Self { tally: Box::new(tally), state: State::Own(Box::new(own)), severs: false }
+        Self::own(tally, Own::Answer { status, body }, Dialect::default())
+    }
+
+    fn own(tally: Tally, own: Own, dialect: Dialect) -> Self {
+        Self { tally: Box::new(tally), state: State::Own(Box::new(own)), dialect, severs: false }
     }
 
     /// A call that goes to a backend.
     #[must_use]
     pub fn planned(tally: Tally, plan: Plan) -> Self {
-        let severs = plan.current.snapshot.profile.severs;
-        Self { tally: Box::new(tally), state: State::Planned(Box::new(plan)), severs }
+        let (dialect, severs) = (plan.endpoint.dialect(), plan.current.snapshot.profile.severs);
+        Self { tally: Box::new(tally), state: State::Planned(Box::new(plan)), dialect, severs }
     }
 
     /// Makes the answer begin: for a call to a backend, tries until the first byte.
     pub async fn start(&mut self) -> Head {
         let head = match std::mem::replace(&mut self.state, State::Ended) {
             State::Planned(plan) => match self.attempt_all(&plan).await {
-                Ok(brought) => self.begin(brought),
+                Ok(brought) => {
+                    let mut head = self.begin(brought);
+                    if plan.loosened {
+                        head.headers
+                            .insert("x-levada-response-format", HeaderValue::from_static("json_object"));
+                    }
+                    head
+                }
                 Err(refusal) => self.refuse(refusal.styled(&plan.current.snapshot.profile.errors)),
             },
-            State::Own(own) => match own.refusal {
-                Some(refusal) => self.refuse(refusal),
-                None => {
-                    let length = own.body.len() as u64;
-                    self.state = State::Whole(own.body);
-                    self.head(own.status, JSON, Some(length))
+            State::Own(own) => match *own {
+                Own::Refusal(refusal) => self.refuse(refusal),
+                Own::Answer { status, body } => {
+                    let length = body.len() as u64;
+                    self.state = State::Whole(body);
+                    self.head(status, JSON, Some(length))
                 }
             },
             // Started before: nothing more is to come.
@@ -135,7 +146,8 @@ impl Call {
                     None => std::task::ready!(events.poll_turn(cx)),
                 };
                 self.tally.meter = events.meter();
-                match self.turn(turn) {
+                let sequence = events.count();
+                match self.turn(turn, sequence) {
                     None if matches!(self.state, State::Severed { .. }) => self.poll_next(cx),
                     piece => Poll::Ready(piece.map(Ok)),
                 }
@@ -181,8 +193,7 @@ impl Call {
         match &self.state {
             State::Whole(body) => Some(body.len() as u64),
             State::Plain(plain) => plain.left(),
-            State::Events(..) | State::Planned(_) | State::Severed { .. } => None,
-            State::Own(own) => Some(own.body.len() as u64),
+            State::Events(..) | State::Own(_) | State::Planned(_) | State::Severed { .. } => None,
             State::Ended => Some(0),
         }
     }
@@ -198,7 +209,7 @@ impl Call {
         self.state = State::Ended;
     }
 
-    fn turn(&mut self, turn: Turn) -> Option<Bytes> {
+    fn turn(&mut self, turn: Turn, sequence: u64) -> Option<Bytes> {
         match turn {
             Turn::Events(events) => Some(events),
             Turn::Last(events) => {
@@ -213,7 +224,7 @@ impl Call {
             Turn::Broken(events, refusal) => {
                 self.end(End::Broken);
                 let mut out = BytesMut::from(&events[..]);
-                out.extend_from_slice(&refusal.event());
+                out.extend_from_slice(&refusal.event(self.dialect, sequence));
                 Some(out.freeze())
             }
         }
@@ -221,7 +232,7 @@ impl Call {
 
     fn refuse(&mut self, refusal: Refusal) -> Head {
         self.tally.books().metrics.refused(refusal.status(), refusal.code());
-        let body = refusal.body();
+        let body = refusal.body(self.dialect);
         let mut head = self.head(refusal.status(), JSON, Some(body.len() as u64));
         for (name, value) in refusal.headers() {
             if let Ok(value) = HeaderValue::from_str(&value) {
@@ -255,7 +266,7 @@ impl Call {
 
     fn head(&mut self, status: u16, kind: HeaderValue, length: Option<u64>) -> Head {
         self.tally.status = status;
-        let mut headers = HeaderMap::with_capacity(8);
+        let mut headers = HeaderMap::with_capacity(10);
         headers.insert(header::CONTENT_TYPE, kind);
         if let Some(length) = length {
             headers.insert(header::CONTENT_LENGTH, length.into());
@@ -263,6 +274,8 @@ impl Call {
         headers.insert(header::SERVER, HeaderValue::from_static("levada"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let took = self.tally.began().elapsed().as_millis();
+        headers.insert("openai-processing-ms", u64::try_from(took).unwrap_or(u64::MAX).into());
         if let Ok(id) = HeaderValue::from_str(&self.tally.id) {
             headers.insert("x-request-id", id);
         }

@@ -24,6 +24,23 @@ pub struct Current {
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
+impl Current {
+    /// Whether the model at this place appears in lists: it does, unless the profile lists only what can be served now.
+    #[must_use]
+    pub fn lists(&self, model: usize) -> bool {
+        if !self.snapshot.profile.lists_live {
+            return true;
+        }
+        let alive = |backend: usize| {
+            self.loads.get(backend).is_some_and(|load| load.weight(&self.snapshot.breaker).is_some())
+        };
+        self.snapshot
+            .models
+            .get(model)
+            .is_some_and(|model| model.pool.iter().any(|member| alive(member.backend)))
+    }
+}
+
 /// A snapshot with its live side; what was live before stays with the backends that did not move.
 ///
 /// # Errors

@@ -10,6 +10,8 @@ use http::header::{
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Uri, Version};
+use levada_core::endpoint::Form;
+use levada_core::form;
 use levada_core::refusal::{Kind, Refusal};
 
 use crate::guard::sniff::Framing;
@@ -159,7 +161,7 @@ pub fn check_inference(parts: &Parts) -> Result<(), Refusal> {
         return Err(Refusal::of(Kind::BadTarget));
     }
     if parts.method == Method::POST {
-        check_content(&parts.headers)?;
+        check_coding(&parts.headers)?;
     }
     Ok(())
 }
@@ -200,29 +202,48 @@ fn is_plain(path: &str) -> bool {
     clean && !path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
-/// JSON as it is. A missing Content-Type counts as JSON, a wrong one does not.
-fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        return Err(Refusal::of(Kind::ContentEncoding));
+/// A body as it is, not packed.
+fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    match codings.find(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        Some(_) => Err(Refusal::of(Kind::ContentEncoding)),
+        None => Ok(()),
     }
-    for value in headers.get_all(CONTENT_TYPE) {
-        let media = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        if !media.eq_ignore_ascii_case(b"application/json") {
-            return Err(wrong_type(value));
-        }
-    }
-    Ok(())
 }
 
-fn wrong_type(value: &HeaderValue) -> Refusal {
+/// Checks what the client says its body is. Nothing said counts as JSON, something wrong does not; a form says its boundary.
+///
+/// # Errors
+/// It is not what the endpoint takes.
+pub fn check_media(headers: &HeaderMap, form: Form) -> Result<(), Refusal> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let first = values.next();
+    let fits = |value: &HeaderValue| match form {
+        Form::Json => {
+            let media = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+            media.trim_ascii().eq_ignore_ascii_case(b"application/json")
+        }
+        Form::Multipart => value.to_str().is_ok_and(|value| form::boundary(value).is_some()),
+    };
+    match (form, first) {
+        (Form::Json, None) => Ok(()),
+        (Form::Multipart, None) => Err(wrong_type(&HeaderValue::from_static(""), form)),
+        (_, Some(value)) => match std::iter::once(value).chain(values).find(|value| !fits(value)) {
+            Some(wrong) => Err(wrong_type(wrong, form)),
+            None => Ok(()),
+        },
+    }
+}
+
+fn wrong_type(value: &HeaderValue, form: Form) -> Refusal {
     let shown: String = String::from_utf8_lossy(value.as_bytes()).chars().take(SHOWN_BYTES).collect();
     let media = shown.split(';').next().unwrap_or_default().trim();
+    let accepted = match form {
+        Form::Json => "application/json",
+        Form::Multipart => "multipart/form-data",
+    };
     Refusal::of(Kind::ContentType).message(format!(
-        "Unsupported content type: '{media}'. This API method only accepts 'application/json' requests, but you specified \
+        "Unsupported content type: '{media}'. This API method only accepts '{accepted}' requests, but you specified \
          the header 'Content-Type: {shown}'. Please try again with a supported content type."
     ))
 }

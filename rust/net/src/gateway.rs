@@ -9,14 +9,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
+use levada_core::chunk::Style;
+use levada_core::endpoint::{Dialect, Endpoint, Form};
+use levada_core::profile::SchemaFallback;
 use levada_core::refusal::{Kind, Refusal};
-use levada_core::request::{self, Endpoint};
+use levada_core::request;
 use levada_core::retry::Budget;
 use levada_core::snapshot::Snapshot;
-use levada_core::{bounds, json};
+use levada_core::{ability, bounds, form, json};
 
 use crate::books::Books;
+use crate::bring::JSON;
 use crate::call::Call;
 use crate::current::{Current, compile};
 use crate::front;
@@ -121,9 +125,13 @@ impl Gateway {
         if matches!(path, "/livez" | "/readyz" | "/health" | "/ready") {
             return Ok(Caller { key: None, body_limit: 0 });
         }
-        match self.keys.presented(&current.snapshot.pepper, headers) {
+        let dialect = self.offered(Route::of(path)).dialect();
+        match self.keys.presented(&current.snapshot.pepper, headers, dialect) {
             Ok(key) => Ok(Caller { key: Some(key), body_limit }),
-            Err(refusal) => Err(self.refuse(headers, refusal)),
+            Err(refusal) => {
+                let tally = Tally::open(Arc::clone(&self.books), request_id(headers));
+                Err(self.refused(tally, refusal, dialect))
+            }
         }
     }
 
@@ -138,46 +146,61 @@ impl Gateway {
     ) -> Call {
         let mut tally = Tally::open(Arc::clone(&self.books), request_id(headers));
         tally.key = caller.key.as_ref().map(|key| Arc::clone(&key.id));
-        let route = Route::of(path);
+        let route = self.offered(Route::of(path));
+        let dialect = route.dialect();
         if !route.takes(method) {
-            return self.refused(tally, misdirected(&route, method, path));
+            return self.refused(tally, misdirected(&route, method, path), dialect);
         }
         match route {
-            Route::Inference(endpoint) => match self.admit(&caller, &mut tally, endpoint, path, body) {
-                Ok(plan) => Call::planned(tally, plan),
-                Err(refusal) => self.refused(tally, refusal),
-            },
+            Route::Inference(endpoint) => {
+                match self.admit(&caller, &mut tally, endpoint, path, headers, body) {
+                    Ok(plan) => Call::planned(tally, plan),
+                    Err(refusal) => self.refused(tally, refusal, dialect),
+                }
+            }
             Route::Models => Call::answered(tally, 200, self.models(&caller)),
             Route::Model(name) => match self.model(&caller, &name) {
                 Ok(body) => Call::answered(tally, 200, body),
-                Err(refusal) => self.refused(tally, refusal),
+                Err(refusal) => self.refused(tally, refusal, dialect),
             },
             Route::Live => Call::answered(tally, 200, Bytes::from_static(b"{\"status\":\"ok\"}")),
             Route::Ready if self.ready.load(Relaxed) => {
                 Call::answered(tally, 200, Bytes::from_static(b"{\"status\":\"ready\"}"))
             }
             Route::Ready => Call::answered(tally, 503, Bytes::from_static(b"{\"status\":\"not ready\"}")),
-            Route::Unknown => self.refused(tally, misdirected(&Route::Unknown, method, path)),
+            Route::Unknown => self.refused(tally, misdirected(&Route::Unknown, method, path), dialect),
+        }
+    }
+
+    /// The route, unless the profile does not offer it: then it is nowhere, for every method and in nobody's dialect.
+    fn offered(&self, route: Route) -> Route {
+        match route {
+            Route::Inference(endpoint) if self.current.load().snapshot.profile.rules(endpoint).is_none() => {
+                Route::Unknown
+            }
+            route => route,
         }
     }
 
     /// A call that is refused for what the door itself has noticed.
     pub fn refuse(self: &Arc<Self>, headers: &HeaderMap, refusal: Refusal) -> Call {
-        self.refused(Tally::open(Arc::clone(&self.books), request_id(headers)), refusal)
+        let tally = Tally::open(Arc::clone(&self.books), request_id(headers));
+        self.refused(tally, refusal, Dialect::default())
     }
 
     /// A refused call, in the profile's words.
-    fn refused(&self, tally: Tally, refusal: Refusal) -> Call {
-        Call::refused(tally, refusal.styled(&self.current.load().snapshot.profile.errors))
+    fn refused(&self, tally: Tally, refusal: Refusal, dialect: Dialect) -> Call {
+        Call::refused(tally, refusal.styled(&self.current.load().snapshot.profile.errors), dialect)
     }
 
-    /// Admission, one step a line: size, profile, parse, model, permission.
+    /// Admission, one step a line: size, profile, parse, model, permission, ability.
     fn admit(
         &self,
         caller: &Caller,
         tally: &mut Tally,
         endpoint: Endpoint,
         path: &str,
+        headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Plan, Refusal> {
         let current = self.current.load_full();
@@ -185,29 +208,63 @@ impl Gateway {
         if body.len() > caller.body_limit {
             return Err(too_large(caller.body_limit, Some(body.len() as u64)));
         }
-        let profile = &current.snapshot.profile;
+        let (snapshot, profile) = (&current.snapshot, &current.snapshot.profile);
         let rules =
             profile.rules(endpoint).ok_or_else(|| misdirected(&Route::Unknown, &Method::POST, path))?;
-        let request = request::read(profile, rules, &body)?;
+        front::check_media(headers, endpoint.form())?;
+        let content_type = content_type(endpoint, headers);
+        let mut request = match endpoint.form() {
+            Form::Json => request::read(profile, rules, &body)?,
+            Form::Multipart => {
+                let boundary = content_type.to_str().ok().and_then(form::boundary);
+                let boundary = boundary.ok_or_else(|| Refusal::of(Kind::BadForm))?;
+                request::read_form(profile, rules, boundary, &body)?
+            }
+        };
         tally.stream = request.stream;
-        let model = permitted(caller, &current.snapshot, &request.model)?;
-        tally.model = current
-            .snapshot
-            .models
-            .get(model)
-            .map(|found| &found.name)
-            .cloned()
-            .zip(current.models.get(model).cloned());
-        Ok(Plan { current, model, endpoint, request, body })
+        let index = match &request.model {
+            Some(name) => permitted(caller, snapshot, name)?,
+            None => {
+                let index = snapshot.default_at(endpoint);
+                let model = index.and_then(|index| snapshot.models.get(index));
+                permitted(caller, snapshot, &model.ok_or_else(|| Refusal::of(Kind::MissingModel))?.name)?
+            }
+        };
+        let model = snapshot.models.get(index).ok_or_else(|| Refusal::of(Kind::Internal))?;
+        tally.model = Some(Arc::clone(&model.name)).zip(current.models.get(index).cloned());
+        ability::check(&model.abilities, endpoint, &model.name, &request.needs)?;
+        let mut loosened = false;
+        if request.schema.is_some() && model.abilities.json_schema == Some(false) {
+            match profile.schema_fallback {
+                SchemaFallback::None => {}
+                SchemaFallback::JsonObject => loosened = request.loosen(),
+                SchemaFallback::Reject => {
+                    let words =
+                        "Invalid value for 'response_format': this model does not support a JSON schema.";
+                    return Err(Refusal::of(Kind::InvalidValue).message(words).param("response_format"));
+                }
+            }
+        }
+        let style = Style {
+            rename: None,
+            fingerprint: rules.fingerprint,
+            cache_counters: rules.cache_counters,
+            hide_usage: false,
+            one_call: request.one_call,
+        };
+        Ok(Plan { model: index, endpoint, request, body, content_type, style, loosened, current })
     }
 
     fn models(&self, caller: &Caller) -> Bytes {
         let current = self.current.load();
-        let Some(key) = caller.key.as_ref().filter(|key| key.models.is_some()) else {
-            return current.snapshot.list().clone();
+        let listed = |place: usize, name: &str| {
+            caller.key.as_ref().is_none_or(|key| key.permits(name)) && current.lists(place)
         };
         let mut list = br#"{"object":"list","data":["#.to_vec();
-        for model in current.snapshot.models.iter().filter(|model| key.permits(&model.name)) {
+        for (place, model) in current.snapshot.models.iter().enumerate() {
+            if !listed(place, &model.name) {
+                continue;
+            }
             if !list.ends_with(b"[") {
                 list.push(b',');
             }
@@ -220,12 +277,8 @@ impl Gateway {
     fn model(&self, caller: &Caller, name: &str) -> Result<Bytes, Refusal> {
         let current = self.current.load();
         let index = permitted(caller, &current.snapshot, name)?;
-        current
-            .snapshot
-            .models
-            .get(index)
-            .map(|model| model.listed.clone())
-            .ok_or_else(|| not_found(&current.snapshot, name))
+        let model = current.snapshot.models.get(index).filter(|_| current.lists(index));
+        model.map(|model| model.listed.clone()).ok_or_else(|| not_found(&current.snapshot, name))
     }
 
     /// The refusal for a body over the limit, as its head announced it.
@@ -304,6 +357,14 @@ impl Gateway {
         for load in &self.current.load().loads {
             load.dialer.sweep();
         }
+    }
+}
+
+/// What a body is to the backend: the client's word for a form, whose boundary is in it; else JSON.
+fn content_type(endpoint: Endpoint, headers: &HeaderMap) -> HeaderValue {
+    match (endpoint.form(), headers.get(header::CONTENT_TYPE)) {
+        (Form::Multipart, Some(value)) => value.clone(),
+        _ => JSON,
     }
 }
 

@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use levada_core::auth::{self, Digest, Key, Pepper};
+use levada_core::endpoint::Dialect;
 use levada_core::refusal::{Kind, Refusal};
 
 /// The table of keys.
@@ -39,9 +40,19 @@ impl Keys {
     ///
     /// # Errors
     /// None, more than one, or one that is not in force.
-    pub fn presented(&self, pepper: &Pepper, headers: &HeaderMap) -> Result<Arc<Key>, Refusal> {
+    pub fn presented(
+        &self,
+        pepper: &Pepper,
+        headers: &HeaderMap,
+        dialect: Dialect,
+    ) -> Result<Arc<Key>, Refusal> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let presented = match (values.next(), values.next()) {
+            // Anthropic's clients have a header of their own.
+            (None, _) if dialect == Dialect::Anthropic => {
+                let value = headers.get("x-api-key").map(HeaderValue::as_bytes);
+                value.and_then(auth::bare).ok_or_else(|| Refusal::of(Kind::NoKey))?
+            }
             (None, _) => return Err(Refusal::of(Kind::NoKey)),
             (Some(_), Some(_)) => return Err(Refusal::of(Kind::TwoAuthorizations)),
             (Some(value), None) => auth::bearer(value.as_bytes()).ok_or_else(|| Refusal::of(Kind::NoKey))?,

@@ -4,10 +4,11 @@
 //! from a request. The hot path holds its handles and looks nothing up.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use levada_core::endpoint::Endpoint;
 use levada_core::record::{End, Record};
-use levada_core::request::Endpoint;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -90,7 +91,10 @@ pub struct Metrics {
 /// The handles of one model.
 #[derive(Debug)]
 pub struct ModelMetrics {
-    ends: [[Counter; End::ALL.len()]; Endpoint::ALL.len()],
+    name: Arc<str>,
+    calls: Family<CallLabels, Counter>,
+    /// Made when first needed: most models answer at one endpoint.
+    ends: [[OnceLock<Counter>; End::ALL.len()]; Endpoint::COUNT],
     prompt: Counter,
     completion: Counter,
     first_byte: Histogram,
@@ -184,14 +188,12 @@ impl Metrics {
     /// The handles of a model.
     #[must_use]
     pub fn model(&self, name: &str) -> ModelMetrics {
-        let end = |endpoint: Endpoint, end: End| {
-            let labels = CallLabels { model: name.to_owned(), endpoint: endpoint.name(), end: end.name() };
-            self.calls.get_or_create(&labels).clone()
-        };
         let tokens = |kind| self.tokens.get_or_create(&TokenLabels { model: name.to_owned(), kind }).clone();
         let label = ModelLabel { model: name.to_owned() };
         ModelMetrics {
-            ends: Endpoint::ALL.map(|endpoint| End::ALL.map(|e| end(endpoint, e))),
+            name: name.into(),
+            calls: self.calls.clone(),
+            ends: Default::default(),
             prompt: tokens("prompt"),
             completion: tokens("completion"),
             first_byte: self.first_byte.get_or_create(&label).clone(),
@@ -252,10 +254,14 @@ impl Metrics {
 impl ModelMetrics {
     /// Counts one finished call of this model.
     pub fn finished(&self, endpoint: Endpoint, record: &Record) {
-        let row = self.ends.get(Endpoint::ALL.iter().position(|e| *e == endpoint).unwrap_or_default());
-        let column = End::ALL.iter().position(|e| *e == record.end).unwrap_or_default();
-        if let Some(counter) = row.and_then(|row| row.get(column)) {
-            counter.inc();
+        let row = self.ends.get(endpoint as usize);
+        if let Some(counter) = row.and_then(|row| row.get(record.end as usize)) {
+            let labels = || CallLabels {
+                model: self.name.to_string(),
+                endpoint: endpoint.name(),
+                end: record.end.name(),
+            };
+            counter.get_or_init(|| self.calls.get_or_create(&labels()).clone()).inc();
         }
         if record.prompt_tokens > 0 {
             self.prompt.inc_by(record.prompt_tokens);

@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use levada_core::request::{Endpoint, Request};
+use http::HeaderValue;
+use levada_core::chunk::Style;
+use levada_core::endpoint::Endpoint;
+use levada_core::request::Request;
 
 use crate::current::Current;
 
@@ -20,6 +23,12 @@ pub struct Plan {
     pub endpoint: Endpoint,
     /// What its body says.
     pub request: Request,
-    /// Its body.
+    /// Its body, and what the client says it is.
     pub body: Bytes,
+    /// The Content-Type for the backend.
+    pub content_type: HeaderValue,
+    /// What the profile changes in the answer.
+    pub style: Style,
+    /// The client wanted a JSON Schema and gets any JSON.
+    pub loosened: bool,
 }

@@ -183,6 +183,12 @@ impl Events {
         self.relay.meter
     }
 
+    /// How many events have gone to the client.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.relay.events()
+    }
+
     /// The next events: all that are ready, at most about [`bounds::JOIN_BYTES`].
     pub fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         let mut joined = Joined::default();

@@ -3,7 +3,7 @@
 //! Law: an exact table over the raw path, with and without `/v1`; nothing is decoded but a model's name.
 
 use http::Method;
-use levada_core::request::Endpoint;
+use levada_core::endpoint::{Dialect, Endpoint};
 
 /// What exists on the admin listener only, each with all that lies under it.
 const ADMIN: [&str; 3] = ["/admin", "/dashboard", "/metrics"];
@@ -43,7 +43,7 @@ impl Route {
             _ => {}
         }
         let bare = path.strip_prefix("/v1").unwrap_or(path);
-        if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| endpoint.path() == bare) {
+        if let Some(endpoint) = Endpoint::at(bare) {
             return Self::Inference(endpoint);
         }
         match bare.strip_prefix("/models") {
@@ -60,6 +60,15 @@ impl Route {
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Live | Self::Ready)
+    }
+
+    /// What its clients read.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Inference(endpoint) => endpoint.dialect(),
+            _ => Dialect::default(),
+        }
     }
 
     /// The methods it has, as an Allow header; nothing for a path that is not ours.

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use levada_core::endpoint::Endpoint;
 use levada_core::record::{End, Record};
-use levada_core::request::Endpoint;
+
 use levada_core::usage::Meter;
 
 use crate::books::Books;

@@ -7,6 +7,7 @@ mod call;
 mod doors;
 mod error;
 mod gateway;
+mod pure;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,4 +20,6 @@ mod _native {
     use super::error::ConfigError;
     #[pymodule_export]
     use super::gateway::{Caller, Gateway};
+    #[pymodule_export]
+    use super::pure::{Reframer, Validator};
 }

@@ -5,29 +5,65 @@
 use std::ops::Range;
 
 use super::scan::{Place, Seen};
-use super::{Request, UsagePlace, replies};
+use super::{ModelPlace, Request, UsagePlace, replies};
+use crate::ability::Needs;
 use crate::bounds;
 use crate::json::{Kind as Json, Scanner, Wrong};
 use crate::profile::Rules;
 use crate::refusal::{Kind, Refusal};
+use crate::splice::Edit;
 
 /// The most alternatives to a token that may be asked for. OpenAI says this bound in words of its own.
 const TOP_LOGPROBS: u64 = 20;
 
+/// The fields that bound an answer's tokens, the stronger first.
+const LIMITS: [&str; 3] = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
+
 /// The request, if nothing is wrong with it.
 pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Request, Refusal> {
     let scanner = Scanner::new(body);
-    let (model, model_span) = model(seen.get("model"), &scanner)?;
+    let needed = rules.fields.iter().any(|field| *field.name == *"model" && field.required);
+    let (model, place) = match seen.get("model") {
+        None if !needed => (None, ModelPlace::Absent { brace: seen.end - 1, empty: seen.is_empty() }),
+        place => model(place, &scanner).map(|(name, span)| (Some(name), ModelPlace::Value(span)))?,
+    };
     let stream = is_true(seen.get("stream"));
     check(rules, &mut seen, &scanner, stream);
     let count = |name: &str| whole(seen.get(name), &scanner);
-    let (n, max_tokens) =
-        (count("n").unwrap_or(1), count("max_completion_tokens").or_else(|| count("max_tokens")));
+    let (n, asked) = (count("n").unwrap_or(1), LIMITS.iter().find_map(|name| count(name)));
+    let unlimited = LIMITS.iter().all(|name| seen.get(name).is_none());
+    let limit = rules.default_max_tokens.filter(|_| unlimited);
+    let max_tokens = asked.or(limit);
+    let one_call = rules.validates("parallel_tool_calls")
+        && seen.get("parallel_tool_calls").is_some_and(|place| place.kind == Json::Bool(false));
+    let needs = Needs {
+        tools: seen.get("tools").is_some_and(|place| place.kind == Json::Array),
+        dimensions: seen.get("dimensions").is_some(),
+        token: seen.get("logit_bias").and_then(|place| largest(scanner.text(&place.span))),
+    };
+    let format = seen.get("response_format").map(|place| place.span.clone());
+    let schema = format.filter(|span| format_of(scanner.text(span), "\"json_schema\""));
     let (usage, include_usage) = usage(seen.place("stream_options"), body);
-    let (edits, end) = (std::mem::take(&mut seen.edits), seen.end);
+    let (mut edits, end) = (std::mem::take(&mut seen.edits), seen.end);
+    if let Some(limit) = limit {
+        edits.push(Edit { span: end - 1..end - 1, with: format!(",\"max_tokens\":{limit}").into() });
+    }
     match seen.failure() {
         Some(refusal) => Err(refusal),
-        None => Ok(Request { model, stream, include_usage, n, max_tokens, model_span, usage, edits, end }),
+        None => Ok(Request {
+            model,
+            stream,
+            include_usage,
+            n,
+            max_tokens,
+            needs,
+            schema,
+            one_call,
+            place,
+            usage,
+            edits,
+            end,
+        }),
     }
 }
 
@@ -84,7 +120,9 @@ fn check(rules: &Rules, seen: &mut Seen<'_>, scanner: &Scanner<'_>, stream: bool
         return;
     };
     let messages = scanner.text(&messages.span);
-    let object = seen.get("response_format").is_some_and(|place| says_json_object(scanner.text(&place.span)));
+    let object = seen
+        .get("response_format")
+        .is_some_and(|place| format_of(scanner.text(&place.span), "\"json_object\""));
     if checks.json_word && object && !speaks_of_json(messages) {
         let refusal = Refusal::of(Kind::InvalidValue)
             .message("'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.")
@@ -131,14 +169,25 @@ fn usage(place: Option<&Place>, body: &[u8]) -> (UsagePlace, bool) {
     }
 }
 
-fn says_json_object(format: &str) -> bool {
+/// Whether a response format has this type, given with its quotes.
+fn format_of(format: &str, wanted: &str) -> bool {
     let mut says = false;
     let _ = Scanner::new(format.as_bytes()).object::<Wrong>(|key, scanner| {
         let (kind, span) = scanner.value()?;
-        says |= key.is("type") && kind == Json::String && scanner.text(&span) == "\"json_object\"";
+        says |= key.is("type") && kind == Json::String && scanner.text(&span) == wanted;
         Ok(())
     });
     says
+}
+
+/// The largest token id among the keys.
+fn largest(bias: &str) -> Option<u64> {
+    let mut most = None;
+    let _ = Scanner::new(bias.as_bytes()).object::<Wrong>(|key, scanner| {
+        most = most.max(key.decode().parse().ok());
+        scanner.value().map(drop)
+    });
+    most
 }
 
 /// Whether the word stands anywhere in the messages, in any case.

@@ -87,6 +87,11 @@ impl<'a> Seen<'a> {
         self.places.get(at).and_then(Option::as_ref)
     }
 
+    /// Whether nothing is left of the body's members.
+    pub(super) fn is_empty(&self) -> bool {
+        self.before.is_none()
+    }
+
     /// The first failure: of a required field that is absent, else of what was seen.
     pub(super) fn failure(mut self) -> Option<Refusal> {
         for (at, field) in self.rules.fields.iter().enumerate() {
@@ -166,7 +171,7 @@ impl<'a> Seen<'a> {
                 }
                 walk.value(field.shape, scanner)?
             }
-            Action::Validate | Action::Reject { .. } => walk.value(field.shape, scanner)?,
+            Action::Validate | Action::Map(_) | Action::Reject { .. } => walk.value(field.shape, scanner)?,
         };
         if let Some(refusal) = walk.found() {
             self.fail(FIELDS + at, refusal);
@@ -181,6 +186,11 @@ impl<'a> Seen<'a> {
                     Refusal::of(Kind::InvalidValue).message(words).param(field.name.to_string()),
                 );
             }
+        }
+        if let Action::Map(pairs) = &field.action {
+            let text = scanner.text(&span);
+            let found = pairs.iter().find(|(from, _)| **from == *text);
+            self.edits.extend(found.map(|(_, to)| Edit { span: span.clone(), with: to.clone() }));
         }
         self.put(at, kind, span);
         Ok(field.action != Action::Ignore)

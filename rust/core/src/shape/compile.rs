@@ -115,6 +115,7 @@ impl Compiler<'_> {
                 shape.string = Some(Strings {
                     least: count("minLength").unwrap_or_default(),
                     most: count("maxLength"),
+                    starts: starts(schema, path)?,
                     values,
                 });
             }
@@ -276,8 +277,21 @@ fn strings(schema: &Map<String, Value>) -> Vec<Box<str>> {
     constant.chain(list).filter_map(|value| value.as_str().map(Into::into)).collect()
 }
 
+/// Of patterns only a literal beginning is understood: `^data:`.
+fn starts(schema: &Map<String, Value>, path: &str) -> Result<Option<Box<str>>, String> {
+    let Some(pattern) = schema.get("pattern") else { return Ok(None) };
+    let literal = pattern.as_str().and_then(|text| text.strip_prefix('^'));
+    let plain =
+        |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/-_ ".contains(&byte));
+    match literal.filter(plain) {
+        Some(text) => Ok(Some(text.into())),
+        None => Err(format!("{path}: only a pattern of '^' and plain letters is understood")),
+    }
+}
+
 fn known(schema: &Map<String, Value>, path: &str) -> Result<(), String> {
-    const WORDS: [&str; 15] = [
+    const WORDS: [&str; 16] = [
+        "pattern",
         "type",
         "const",
         "enum",

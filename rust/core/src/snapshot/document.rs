@@ -85,6 +85,17 @@ impl<'p> Fields<'p> {
         }
     }
 
+    /// True, false, or neither.
+    pub fn optional_flag(&mut self, name: &str) -> Option<bool> {
+        match self.optional(name)? {
+            Value::Bool(flag) => Some(flag),
+            _ => {
+                self.problem(name, "must be true, false or null");
+                None
+            }
+        }
+    }
+
     /// A whole number within `range`.
     pub fn whole(&mut self, name: &str, range: RangeInclusive<u64>) -> u64 {
         let Some(value) = self.value(name) else { return 0 };
@@ -95,6 +106,16 @@ impl<'p> Fields<'p> {
                 0
             }
         }
+    }
+
+    /// A whole number within `range`, or null.
+    pub fn optional_whole(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let value = self.optional(name)?;
+        let number = value.as_u64().filter(|number| range.contains(number));
+        if number.is_none() {
+            self.problem(name, &format!("must be a whole number {}, or null", span(&range)));
+        }
+        number
     }
 
     /// A number within `range`.
@@ -150,6 +171,23 @@ impl<'p> Fields<'p> {
     fn path_of(&self, name: &str) -> String {
         join(&self.path, name)
     }
+}
+
+/// The texts of an array that may be missing.
+pub(crate) fn optional_texts(fields: &mut Fields<'_>, name: &str) -> Vec<Box<str>> {
+    if fields.fields.contains_key(name) { texts(fields, name) } else { Vec::new() }
+}
+
+/// The texts of an array.
+pub(crate) fn texts(fields: &mut Fields<'_>, name: &str) -> Vec<Box<str>> {
+    let mut texts = Vec::new();
+    for value in fields.list(name) {
+        match value {
+            Value::String(text) => texts.push(text.into_boxed_str()),
+            _ => fields.problem(name, "must be an array of texts"),
+        }
+    }
+    texts
 }
 
 /// What is wrong with a text that is not JSON, or not of the document's outer form. serde's own words may hold values.

@@ -21,6 +21,7 @@ fn verdict(method: &str, target: &str, headers: &[(&str, &str)]) -> Option<Kind>
     let parts = parts(method, target, headers);
     check(&parts, Framing::Encoded, LIMITS)
         .and_then(|()| check_inference(&parts))
+        .and_then(|()| if method == "POST" { check_media(&parts.headers, Form::Json) } else { Ok(()) })
         .err()
         .map(|refusal| refusal.kind())
 }
@@ -136,6 +137,26 @@ fn http2_and_http10_name_their_host_in_their_own_way() {
 #[test]
 fn the_refused_type_is_named() {
     let parts = parts("POST", "/", &[("content-type", "text/plain; a=b")]);
-    let body = check_inference(&parts).unwrap_err().body();
-    assert!(String::from_utf8_lossy(&body).contains("'text/plain'"), "{body:?}");
+    let said = |form| {
+        let refusal = check_media(&parts.headers, form).unwrap_err();
+        String::from_utf8(refusal.body(levada_core::endpoint::Dialect::Chunks).to_vec()).unwrap()
+    };
+    assert!(said(Form::Json).contains("'text/plain'. This API method only accepts 'application/json'"));
+    assert!(
+        said(Form::Multipart).contains("'text/plain'. This API method only accepts 'multipart/form-data'")
+    );
+}
+
+#[test]
+fn a_form_says_its_boundary() {
+    for (value, fits) in [
+        (Some("multipart/form-data; boundary=x"), true),
+        (Some("multipart/form-data"), false),
+        (Some("application/json"), false),
+        (None, false),
+    ] {
+        let headers: Vec<_> = value.map(|value| ("content-type", value)).into_iter().collect();
+        let parts = parts("POST", "/", &headers);
+        assert_eq!(check_media(&parts.headers, Form::Multipart).is_ok(), fits, "{value:?}");
+    }
 }
