@@ -175,8 +175,10 @@ def test_kill_9_of_a_real_engine_in_mid_stream(levada: Start, tiny_model: Path) 
         body = {"model": "tiny", "messages": MESSAGES, "max_tokens": 500, "stream": True}
         # Two kilobytes a token: while nobody reads, no buffer takes all of it and no engine ends.
         body |= {"logprobs": True, "top_logprobs": 20}
-        wires = [running.begin("/v1/chat/completions", body) for _ in range(2)]
-        answers = [wire.read_head() for wire in wires]  # one at each engine, by their loads
+        wires, answers = [], []
+        for _ in range(2):  # one after the other: then their loads send one to each engine
+            wires.append(running.begin("/v1/chat/completions", body))
+            answers.append(wires[-1].read_head())
         first.kill()
         broken = []
         for wire, answer in zip(wires, answers, strict=True):

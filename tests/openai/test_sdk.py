@@ -262,7 +262,7 @@ def test_our_own_errors(client: openai.OpenAI, client_options: dict[str, Any]) -
         client.chat.completions.create(model="m", messages=[])
     assert (empty.value.param, empty.value.code) == ("messages", "empty_array")
     with pytest.raises(openai.NotFoundError):
-        client.moderations.create(input="x")
+        client.files.list()
     stranger = openai.OpenAI(**{**client_options, "api_key": "sk-wrong"})
     with pytest.raises(openai.AuthenticationError) as nobody:
         stranger.models.list()

@@ -11,7 +11,6 @@ import json
 from typing import Any, Required, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
-from pydantic.errors import PydanticSchemaGenerationError
 
 from levada.profiles.compiled import table_file
 
@@ -104,10 +103,7 @@ def shallow(request: Any) -> dict[str, Any]:
 def kinds(hint: Any) -> dict[str, Any]:
     """The kinds of value that a type allows."""
     plain = get_args(hint)[0] if get_origin(hint) is Required else hint
-    try:
-        schema = TypeAdapter(plain).json_schema()
-    except PydanticSchemaGenerationError:
-        return {}
+    schema = TypeAdapter(plain).json_schema()
     found: list[dict[str, Any]] = []
     for one in branches(schema, schema.get("$defs", {})):
         if one not in found:

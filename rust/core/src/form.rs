@@ -112,7 +112,8 @@ fn disposition(headers: &[u8]) -> Result<(String, bool), Malformed> {
         }
         rest = after.trim_start();
     }
-    let name = name.filter(|name| (1..=bounds::FORM_NAME_BYTES).contains(&name.len()));
+    let fits = |name: &String| (1..=bounds::FORM_NAME_BYTES).contains(&name.len()) && name != "[]";
+    let name = name.filter(fits);
     Ok((name.ok_or(Malformed("a part has no name"))?, file))
 }
 
@@ -199,6 +200,7 @@ mod tests {
             "--x y\nContent-Disposition: form-data; name=\"a\"; name=\"b\"\n\n1\n--x y--",
             "--x y\nContent-Disposition: form-data; name=\"a\"\nContent-Disposition: form-data; name=\"b\"\n\n1\n--x y--",
             "--x y\nnonsense\n\n1\n--x y--",
+            "--x y\nContent-Disposition: form-data; name=\"[]\"\n\n1\n--x y--",
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }

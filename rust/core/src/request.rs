@@ -103,6 +103,7 @@ pub fn read_form(profile: &Profile, rules: &Rules, boundary: &str, body: &[u8]) 
         None => ModelPlace::NoPart { at: form.start, boundary: boundary.into() },
     };
     request.edits = form.edits;
+    request.usage = UsagePlace::Foreign;
     Ok(request)
 }
 
