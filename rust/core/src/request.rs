@@ -260,6 +260,23 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_is_not_named_is_put_in_once() {
+        for (body, wanted) in [
+            (r#"{"input":"x"}"#, r#"{"input":"x","model":"up"}"#),
+            (r#"{"model":null,"input":"x"}"#, r#"{"model":"up","input":"x"}"#),
+        ] {
+            let request = read(Endpoint::Moderations, body.as_bytes()).unwrap();
+            assert_eq!(request.model, None);
+            let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), false);
+            assert_eq!(splice::apply(Bytes::copy_from_slice(body.as_bytes()), edits), wanted);
+        }
+        assert_eq!(
+            said(Endpoint::Chat, r#"{"model":null}"#)["message"],
+            "you must provide a model parameter"
+        );
+    }
+
+    #[test]
     fn depth_counts_from_the_body() {
         let nest = |n: usize| {
             format!(

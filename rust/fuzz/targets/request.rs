@@ -27,7 +27,7 @@ fuzz_target!(|body: &[u8]| {
         let Ok(request) = request::read(profile, rules, body) else { continue };
         assert!(is_json(body));
         for upstream in [None, Some(Name { plain: "up\"stream", json: r#""up\"stream""# })] {
-            for ask_usage in [false, true] {
+            for ask_usage in [false, endpoint.asks_usage()] {
                 let edits = request.edits(upstream, ask_usage);
                 let unchanged = edits.is_empty();
                 let asked = edits.iter().any(|edit| edit.with.contains("include_usage") || &*edit.with == "true");

@@ -23,9 +23,11 @@ const LIMITS: [&str; 3] = ["max_completion_tokens", "max_tokens", "max_output_to
 pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Request, Refusal> {
     let scanner = Scanner::new(body);
     let needed = rules.fields.iter().any(|field| *field.name == *"model" && field.required);
-    let (model, place) = match seen.get("model") {
+    let (model, place) = match seen.place("model") {
         None if !needed => (None, ModelPlace::Absent { brace: seen.end - 1, empty: seen.is_empty() }),
-        place => model(place, &scanner).map(|(name, span)| (Some(name), ModelPlace::Value(span)))?,
+        // A null is an omission that has a place.
+        Some(place) if !needed && place.kind == Json::Null => (None, ModelPlace::Value(place.span.clone())),
+        _ => model(seen.get("model"), &scanner).map(|(name, span)| (Some(name), ModelPlace::Value(span)))?,
     };
     let stream = is_true(seen.get("stream"));
     check(rules, &mut seen, &scanner, stream);
