@@ -266,8 +266,15 @@ impl Joined {
         self.all.len().max(self.first.len())
     }
 
+    /// All of it. What waits for a slow client must not keep more memory than it has bytes.
     fn take(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.freeze() }
+        if self.all.is_empty() {
+            self.first
+        } else if self.all.capacity() > self.all.len() + self.all.len() / 4 {
+            Bytes::copy_from_slice(&self.all)
+        } else {
+            self.all.freeze()
+        }
     }
 }
 
