@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from levada.profiles.reading import branches
 from levada.profiles.schema import Endpoint, Map, Off, Profile, ProfileError, Reject
 
 # To which kinds of value a bound belongs.
@@ -130,7 +131,7 @@ def _bound(schema: dict[str, Any], path: str, bounds: dict[str, Any], place: str
         targets = [one for target in targets for one in _step(schema, target, step)]
     found = False
     for target in targets:
-        for branch in _branches(schema, target):
+        for branch in branches(schema, target):
             for word, value in bounds.items():
                 if word not in KINDS:
                     raise ProfileError(f"{place}.{path}: '{word}' is no bound")
@@ -146,24 +147,11 @@ def _only(branch: dict[str, Any]) -> bool:
 
 
 def _step(schema: dict[str, Any], target: dict[str, Any], step: str) -> Iterator[dict[str, Any]]:
-    for branch in _branches(schema, target):
+    for branch in branches(schema, target):
         if step == "[]" and isinstance(branch.get("items"), dict):
             yield branch["items"]
         elif step in branch.get("properties", {}):
             yield branch["properties"][step]
-
-
-def _branches(schema: dict[str, Any], target: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a value may be, one form at a time."""
-    if "$ref" in target:
-        yield from _branches(schema, schema["$defs"][target["$ref"].removeprefix("#/$defs/")])
-        return
-    unions = target.get("anyOf") or target.get("oneOf")
-    if unions is None:
-        yield target
-        return
-    for one in unions:
-        yield from _branches(schema, one)
 
 
 def table_file() -> Path:

@@ -24,7 +24,7 @@ SPANS = (
 
 def forms(schema: Schema, value: Schema) -> list[Schema]:
     """What a value may be, one form at a time. Beside any string, a list of some says nothing."""
-    found = list(_flat(schema, value))
+    found = list(branches(schema, value))
     free = any(one.get("type") == "string" and not listed(one) for one in found)
     return [one for one in found if not (free and listed(one))]
 
@@ -103,16 +103,17 @@ def smallest(schema: Schema, value: Schema) -> Any:
     return "hello"
 
 
-def _flat(schema: Schema, value: Schema) -> Iterator[Schema]:
+def branches(schema: Schema, value: Schema) -> Iterator[Schema]:
+    """What a value may be, one form at a time."""
     if "$ref" in value:
-        yield from _flat(schema, schema["$defs"][value["$ref"].removeprefix("#/$defs/")])
+        yield from branches(schema, schema["$defs"][value["$ref"].removeprefix("#/$defs/")])
         return
     unions = value.get("anyOf") or value.get("oneOf")
     if unions is None:
         yield value
         return
     for one in unions:
-        yield from _flat(schema, one)
+        yield from branches(schema, one)
 
 
 def _kind(schema: Schema, form: Schema) -> str:
