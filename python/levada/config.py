@@ -59,6 +59,9 @@ class Listen(Section):
     tls: Tls | None = None
 
 
+Lack = Literal["responses", "n", "base64", "null", "max_tokens", "max_completion_tokens"]
+
+
 class Backend(Section):
     """One inference server. Without `models` it is asked which ones it serves."""
 
@@ -68,6 +71,7 @@ class Backend(Section):
     models: tuple[ModelName, ...] | None = Field(default=None, min_length=1)
     verify: bool = True
     ca: FilePath | None = None
+    lacks: tuple[Lack, ...] | None = None
 
     @property
     def origin(self) -> str:

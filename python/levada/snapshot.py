@@ -111,6 +111,7 @@ def _backend(backend: Backend, served: Mapping[str, Served], enclosed: Enclosed)
         "key": backend.key and backend.key.get_secret_value(),
         "verify": backend.verify,
         "ca": enclosed.ca.get(backend.name),
+        "lacks": list(backend.lacks or ()),
     }
 
 

@@ -14,7 +14,7 @@ def config(**settings: object) -> Config:
     backends = [
         {"name": "a", "url": "http://a:8000", "key": "sk-upstream"},
         {"name": "b", "url": "https://b/openai/v1/", "models": ["small", "large"], "ca": "ca.pem"},
-        {"name": "c", "url": "http://c", "verify": False},
+        {"name": "c", "url": "http://c", "verify": False, "lacks": ["n", "null"]},
     ]
     return Config.model_validate({"backends": backends, **settings})
 
@@ -37,11 +37,11 @@ def test_the_whole_document() -> None:
         "auth": {"pepper": PEPPER.hex()},
         "backends": [
             {"name": "a", "url": "http://a:8000", "path": "", "key": "sk-upstream"}
-            | {"verify": True, "ca": None},
+            | {"verify": True, "ca": None, "lacks": []},
             {"name": "b", "url": "https://b", "path": "/openai/v1", "key": None}
-            | {"verify": True, "ca": "CA"},
+            | {"verify": True, "ca": "CA", "lacks": []},
             {"name": "c", "url": "http://c", "path": "/v1", "key": None}
-            | {"verify": False, "ca": None},
+            | {"verify": False, "ca": None, "lacks": ["n", "null"]},
         ],
         "models": [
             {"name": "large", **model, "pool": [{"backend": b, "upstream": "large"}]},

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::ability::{Abilities, Category};
 use crate::auth::Pepper;
 use crate::endpoint::Endpoint;
+use crate::lacks::{self, Lacks};
 use crate::profile::Profile;
 use crate::{bounds, breaker};
 use document::{Fields, optional_texts};
@@ -92,6 +93,8 @@ pub struct Backend {
     pub verify: bool,
     /// PEM of the authority that signed its certificate, in place of the system's.
     pub ca: Option<Box<str>>,
+    /// What it cannot do.
+    pub lacks: Lacks,
 }
 
 /// One model as clients name it.
@@ -255,6 +258,11 @@ fn backend(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>) -> Backend {
     let name = unique(&mut fields, names);
     let url = fields.text("url", |text| url::read(text).is_ok(), url::FORM);
     let target = url::read(&url).unwrap_or_default();
+    let words = optional_texts(&mut fields, "lacks");
+    let lacks = Lacks::of(words.iter().map(|word| &**word));
+    if lacks.is_none() {
+        fields.problem("lacks", lacks::WORDS);
+    }
     let backend = Backend {
         name,
         secure: target.secure,
@@ -265,6 +273,7 @@ fn backend(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>) -> Backend {
         key: fields.optional_text("key", is_key, KEY).map(Secret),
         verify: fields.flag("verify"),
         ca: fields.optional_text("ca", is_certificate, CERTIFICATE),
+        lacks: lacks.unwrap_or_default(),
     };
     fields.done();
     backend
