@@ -180,7 +180,7 @@ async def open_doors(
 ) -> None:
     """The edge's listeners; and where the app owns the public port, the way from edge to app."""
     edge = inherited.config.door == "edge"
-    limits = config.limits.model_dump(exclude={"body_bytes", "event_bytes"})
+    limits = config.limits.model_dump(exclude={"body_bytes", "event_bytes", "requests"})
     document = {
         "public": [inherited.public.fileno()] if edge else [],
         "admin": [inherited.admin.fileno()],

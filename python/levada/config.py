@@ -132,13 +132,23 @@ class Deadlines(Section):
     drain: Seconds = Field(default=600.0, ge=0, le=86400)
 
 
+class Window(Section):
+    """So many requests in so many seconds, and `burst` at once after a rest."""
+
+    requests: Count = Field(ge=1, le=2**32 - 1)
+    per_s: Seconds = Field(ge=0.001, le=366 * 86400)
+    burst: Count | None = Field(default=None, ge=1, le=2**32 - 1)
+    endpoints: tuple[str, ...] = ()
+
+
 class Limits(Section):
-    """What one client may send, how slowly, over how many connections (0 per IP: any)."""
+    """What one client may send, how slowly and how often, over how many connections."""
 
     header_bytes: Count = Field(default=16384, ge=1024, le=1048576)
     headers: Count = Field(default=64, ge=8, le=1000)
     body_bytes: Count | None = Field(default=None, ge=1024, le=1073741824)
     event_bytes: Count = Field(default=1048576, ge=1024, le=67108864)
+    requests: tuple[Window, ...] | None = None
     head_seconds: Seconds = Field(default=10.0, ge=0.1, le=600)
     body_seconds: Seconds = Field(default=120.0, ge=0.1, le=86400)
     body_rate: Count = Field(default=1024, ge=0, le=1073741824)

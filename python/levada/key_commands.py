@@ -79,6 +79,29 @@ def key_revoke(key: KeyId, data: DataFlag = None, config: ConfigFlag = None) -> 
     typer.echo(f"revoked: {key}")
 
 
+@app.command("change")
+def key_change(
+    key: KeyId,
+    tenant: Annotated[str | None, typer.Option(help="Whose it is; '': nobody's.")] = None,
+    project: Annotated[str | None, typer.Option(help="Its project; '': none.")] = None,
+    rpm: Annotated[
+        int | None, typer.Option(help="Requests a minute; 0: as the profile says.")
+    ] = None,
+    exhausted: Annotated[
+        bool | None,
+        typer.Option("--exhausted/--funded", help="Whether what was paid for is used up."),
+    ] = None,
+    data: DataFlag = None,
+    config: ConfigFlag = None,
+) -> None:
+    """Say whose a key is, how often it may ask, or that its credit is used up."""
+    from levada.control import keys
+
+    change = keys.Change(tenant, project, rpm, exhausted)
+    _with_store(data, config, lambda store: keys.change(store, key, change))
+    typer.echo(f"changed: {key}")
+
+
 @app.command("rotate")
 def key_rotate(
     key: KeyId,
@@ -137,6 +160,10 @@ def _described(key: "Key", now: float) -> dict[str, Any]:
         "expires": _time(key.expires),
         "revoked": _time(key.revoked),
         "replaced_by": key.replaced_by,
+        "tenant": key.tenant,
+        "project": key.project,
+        "requests_per_minute": key.requests_per_minute,
+        "exhausted": key.exhausted,
     }
 
 

@@ -121,7 +121,9 @@ def enclosed(config: Config) -> Enclosed:
     version = ""
     try:
         read = profiles.load(config.profile)
-        profile, version = compiled(read), read.version
+        windows = config.limits.requests
+        own = None if windows is None else [window.model_dump() for window in windows]
+        profile, version = compiled(read, own), read.version
     except profiles.ProfileError as error:
         problems.append(Problem(config.profile, None, "profile", str(error)))
     if problems:

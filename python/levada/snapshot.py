@@ -34,6 +34,14 @@ class Credential(Protocol):
     def expires(self) -> float | None: ...
     @property
     def revoked(self) -> float | None: ...
+    @property
+    def tenant(self) -> str | None: ...
+    @property
+    def project(self) -> str | None: ...
+    @property
+    def requests_per_minute(self) -> int | None: ...
+    @property
+    def exhausted(self) -> bool: ...
 
 
 def compile(
@@ -78,10 +86,22 @@ def keys_document(keys: Iterable[Credential], *, replace: bool) -> bytes:
             "hash": key.hash.hex(),
             "models": None if key.models is None else list(key.models),
             "expires": key.expires,
+            **_allowance(key),
         }
         for key in live
     ]
     return _json({"replace": replace, "set": lines, "remove": gone})
+
+
+def _allowance(key: Credential) -> dict[str, Any]:
+    """Whose it is and how often it may ask, as far as that is said: there may be a million keys."""
+    said = {
+        "tenant": key.tenant,
+        "project": key.project,
+        "requests_per_minute": key.requests_per_minute,
+        "exhausted": key.exhausted,
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

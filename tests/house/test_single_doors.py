@@ -23,12 +23,17 @@ DOORS = {
         "profiles/schema.py",
         "profiles/generate.py",
     },
-    "alembic": {"control/migrations/__init__.py", "control/migrations/versions/v0001_keys.py"},
+    "alembic": {
+        "control/migrations/__init__.py",
+        "control/migrations/versions/v0001_keys.py",
+        "control/migrations/versions/v0002_limits.py",
+    },
     "sqlalchemy": {
         "control/store.py",
         "control/schema.py",
         "control/migrations/__init__.py",
         "control/migrations/versions/v0001_keys.py",
+        "control/migrations/versions/v0002_limits.py",
         "server.py",  # the name of an exception
     },
 }

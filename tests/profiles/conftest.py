@@ -32,6 +32,7 @@ def host(levada_for_module: Start, tmp_path_factory: pytest.TempPathFactory) -> 
                 "retry": {"ratio": 0, "per_second": 0},
                 "breaker": {"failures": 1000},
                 **config,
+                "limits": {"requests": [], **config.get("limits", {})},
             }
             hosts[named] = Host(levada_for_module(door=door, config=whole), backend)
         return hosts[named]

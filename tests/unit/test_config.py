@@ -30,6 +30,7 @@ def test_defaults() -> None:
         "headers": 64,
         "body_bytes": None,
         "event_bytes": 1024 * 1024,
+        "requests": None,
         "head_seconds": 10.0,
         "body_seconds": 120.0,
         "body_rate": 1024,

@@ -1,6 +1,7 @@
 """The documents for the engine: their form, their order, the same bytes for the same input."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from levada.config import Config, Enclosed
@@ -114,10 +115,12 @@ def test_the_order_of_answers_does_not_matter() -> None:
 
 def test_keys() -> None:
     live = Key("k_1", "n", b"\x01" * 32, "abcd", 1.0, ("m", "ü"), 9.5)
+    live = replace(live, tenant="t", project="p", requests_per_minute=7, exhausted=True)
     free = Key("k_2", "n", b"\x02" * 32, "abcd", 1.0)
     ended = Key("k_3", "n", b"\x03" * 32, "abcd", 1.0, revoked=2.0)
     lines = [
-        {"id": "k_1", "hash": "01" * 32, "models": ["m", "ü"], "expires": 9.5},
+        {"id": "k_1", "hash": "01" * 32, "models": ["m", "ü"], "expires": 9.5}
+        | {"tenant": "t", "project": "p", "requests_per_minute": 7, "exhausted": True},
         {"id": "k_2", "hash": "02" * 32, "models": None, "expires": None},
     ]
     changes = json.loads(keys_document([live, free, ended], replace=False))

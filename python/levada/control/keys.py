@@ -79,8 +79,42 @@ async def revoke(store: Store, id: str) -> Key:
     return key
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of a key; None leaves it. Empty texts and 0 take away what was there."""
+
+    tenant: str | None = None
+    project: str | None = None
+    requests_per_minute: int | None = None
+    exhausted: bool | None = None
+
+
+async def change(store: Store, id: str, change: Change) -> Key:
+    """Says whose a key is, how often it may ask, whether it is used up. KeyRefusedError."""
+    for what in (change.tenant, change.project):
+        if what is not None and (len(what) > 200 or not what.isprintable()):
+            raise KeyRefusedError("tenants and projects are at most 200 printable characters")
+    if change.requests_per_minute is not None and not 0 <= change.requests_per_minute < 2**32:
+        raise KeyRefusedError("requests a minute are a number from 0 (no limit of its own)")
+    async with store.write() as transaction:
+        old = await _one(transaction, id)
+        key = replace(
+            old,
+            tenant=old.tenant if change.tenant is None else change.tenant or None,
+            project=old.project if change.project is None else change.project or None,
+            requests_per_minute=(
+                old.requests_per_minute
+                if change.requests_per_minute is None
+                else change.requests_per_minute or None
+            ),
+            exhausted=old.exhausted if change.exhausted is None else change.exhausted,
+        )
+        await transaction.put(key)
+    return key
+
+
 async def rotate(store: Store, id: str, overlap: float = 0.0) -> tuple[Key, str]:
-    """A successor with the same name, models and length of life.
+    """A successor with the same name, rights and length of life.
 
     The old key lives on for `overlap` seconds. KeyRefusedError unless it is live and the newest.
     """
@@ -92,7 +126,14 @@ async def rotate(store: Store, id: str, overlap: float = 0.0) -> tuple[Key, str]
         if old.replaced_by is not None:
             raise KeyRefusedError(f"the key '{id}' has been replaced by '{old.replaced_by}'")
         expires = None if old.expires is None else now + (old.expires - old.created)
-        key, text = _new(store, old.name, old.models, expires)
+        made, text = _new(store, old.name, old.models, expires)
+        key = replace(
+            made,
+            tenant=old.tenant,
+            project=old.project,
+            requests_per_minute=old.requests_per_minute,
+            exhausted=old.exhausted,
+        )
         await transaction.put(key)
         until = now + overlap if old.expires is None else min(now + overlap, old.expires)
         old = replace(old, replaced_by=key.id)
@@ -143,7 +184,10 @@ async def _one(transaction: Transaction, id: str) -> Key:
 
 
 def _new(
-    store: Store, name: str, models: tuple[str, ...] | None, expires: float | None
+    store: Store,
+    name: str,
+    models: tuple[str, ...] | None,
+    expires: float | None,
 ) -> tuple[Key, str]:
     if not 1 <= len(name) <= 200 or not name.isprintable():
         raise KeyRefusedError("a key's name is 1 to 200 printable characters")
@@ -155,7 +199,8 @@ def _new(
     if expires is not None and expires <= now:
         raise KeyRefusedError("a key must expire later than now")
     hash_ = digest(store.pepper, minted.text)
-    return Key(minted.id, name, hash_, minted.text[-4:], now, models, expires), minted.text
+    key = Key(minted.id, name, hash_, minted.text[-4:], now, models, expires)
+    return key, minted.text
 
 
 def _base62(number: int, width: int) -> str:

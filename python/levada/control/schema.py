@@ -3,7 +3,18 @@
 The only file that describes a column; `migrations` must lead to exactly this, and a test compares.
 """
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, MetaData, String, Table
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Table,
+    false,
+)
 
 
 def tables() -> MetaData:
@@ -22,6 +33,10 @@ def tables() -> MetaData:
         Column("revoked_at", BigInteger, nullable=True),
         Column("replaced_by", String(32), ForeignKey("keys.id", name="keys_replaced_by_fk")),
         Column("revision", BigInteger, nullable=False),
+        Column("tenant", String(200), nullable=True),
+        Column("project", String(200), nullable=True),
+        Column("requests_per_minute", BigInteger, nullable=True),
+        Column("exhausted", Boolean, nullable=False, server_default=false()),
         Index("keys_hash", "hash", unique=True),
         Index("keys_revision", "revision"),
     )

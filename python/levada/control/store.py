@@ -35,7 +35,10 @@ class StoreError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One client key as it is stored. Times are seconds since 1970; `models` None allows all."""
+    """One client key as it is stored. Times are seconds since 1970; `models` None allows all.
+
+    `exhausted`: what its owner paid for is used up.
+    """
 
     id: str
     name: str
@@ -46,6 +49,10 @@ class Key:
     expires: float | None = None
     revoked: float | None = None
     replaced_by: str | None = None
+    tenant: str | None = None
+    project: str | None = None
+    requests_per_minute: int | None = None
+    exhausted: bool = False
 
     def live(self, now: float) -> bool:
         """Whether the key opens anything at this moment."""
@@ -167,6 +174,10 @@ def _row(key: Key) -> dict[str, Any]:
         "expires_at": _milliseconds(key.expires),
         "revoked_at": _milliseconds(key.revoked),
         "replaced_by": key.replaced_by,
+        "tenant": key.tenant,
+        "project": key.project,
+        "requests_per_minute": key.requests_per_minute,
+        "exhausted": key.exhausted,
     }
 
 
@@ -181,6 +192,10 @@ def _key(row: Row[Any]) -> Key:
         expires=None if row.expires_at is None else row.expires_at / 1000,
         revoked=None if row.revoked_at is None else row.revoked_at / 1000,
         replaced_by=row.replaced_by,
+        tenant=row.tenant,
+        project=row.project,
+        requests_per_minute=row.requests_per_minute,
+        exhausted=row.exhausted,
     )
 
 

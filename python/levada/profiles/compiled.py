@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from levada.profiles.reading import branches
-from levada.profiles.schema import Endpoint, Map, Off, Profile, ProfileError, Reject
+from levada.profiles.schema import Endpoint, Map, Off, Profile, ProfileError, Reject, Window
 
 # To which kinds of value a bound belongs.
 KINDS = {
@@ -29,8 +29,18 @@ KINDS = {
 }
 
 
-def compiled(profile: Profile) -> dict[str, Any]:
-    """The engine's form of a profile. ProfileError for a field or a path that does not exist."""
+def compiled(
+    profile: Profile, windows: Sequence[Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The engine's form of a profile. ProfileError for a field or a path that does not exist.
+
+    `windows`: how often callers may ask, in place of what the profile says.
+    """
+    if windows is not None:
+        own = [Window.model_validate({**one, "endpoints": [*one["endpoints"]]}) for one in windows]
+        profile = profile.model_copy(
+            update={"rate": profile.rate.model_copy(update={"windows": own})}
+        )
     endpoints = {
         name: None if one == "absent" else _endpoint(profile, name, one)
         for name, one in profile.endpoints.items()
@@ -44,9 +54,28 @@ def compiled(profile: Profile) -> dict[str, Any]:
         "schema_fallback": profile.json_schema_fallback,
         "lists_category": profile.models.category,
         "lists_live": profile.models.live_only,
+        "rate": _rate(profile),
         "errors": _errors(profile),
         "endpoints": endpoints,
     }
+
+
+def _rate(profile: Profile) -> dict[str, Any]:
+    rate = profile.rate
+    for at, window in enumerate(rate.windows):
+        place = f"rate.windows.{at}"
+        if window.burst is not None and window.burst < window.requests:
+            raise ProfileError(f"{place}.burst: is less than its {window.requests} requests")
+        for name in window.endpoints:
+            if name not in profile.endpoints:
+                raise ProfileError(f"{place}.endpoints: no endpoint is named '{name}'")
+    return {"unit": rate.unit, "headers": rate.headers, "windows": [*map(_timed, rate.windows)]}
+
+
+def _timed(window: Window) -> dict[str, Any]:
+    """A window as the engine reads it: in milliseconds."""
+    words = window.model_dump()
+    return {"per_ms": round(words.pop("per_s") * 1000), **words}
 
 
 def _errors(profile: Profile) -> dict[str, Any]:

@@ -24,7 +24,7 @@ STATUSES = (
     (408, "timeout_error", "the request did not arrive in time"),
     (413, "server_error", "the body is larger than allowed"),
     (415, INVALID, "the body is of another content type, or encoded"),
-    (429, "requests", "the model gets more requests than it can serve"),
+    (429, "requests", "the key has asked too often, or the model gets more than it can serve"),
     (500, "server_error", "a fault of the gateway"),
     (502, "server_error", "the model server gave an invalid answer"),
     (503, "server_error", "no server for the model can take the request now"),
@@ -79,11 +79,16 @@ def pretty(body: str) -> str:
 
 def statuses(made: Mapping[str, Any]) -> list[tuple[int, str, str]]:
     """The table of statuses as this profile has it."""
-    unauthorized = made["errors"]["unauthorized_type"]
-    return [
-        (status, unauthorized if status == 401 and unauthorized else kind, when)
-        for status, kind, when in STATUSES
-    ]
+    rows, unauthorized = made["errors"]["rows"], made["errors"]["unauthorized_type"]
+    often, credit = rows["rate_limited"] or {}, rows["no_credit"] or {}
+    other = {401: unauthorized, 429: often.get("type")}
+    no_credit = (
+        credit.get("status") or 429,
+        credit.get("type") or "insufficient_quota",
+        "what was paid for is used up",
+    )
+    known = [(status, other.get(status) or kind, when) for status, kind, when in STATUSES]
+    return sorted([*known, no_credit], key=lambda row: row[0])
 
 
 def examples(made: Mapping[str, Any], model: str) -> list[Example]:
@@ -234,7 +239,7 @@ class _Examples:
         looks = self.made["errors"]
         if status == 401 and looks.get("unauthorized_body"):
             return str(looks["unauthorized_body"])
-        kind = dict((row[0], row[1]) for row in statuses(self.made))[status]
+        kind = next(row[1] for row in statuses(self.made) if row[0] == status)
         if looks["code_null"] and status == 400 and code not in looks["code_keep"]:
             code = None
         error = {"message": message, "type": kind, "param": param, "code": code}

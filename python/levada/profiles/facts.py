@@ -109,6 +109,7 @@ class Facts:
     version: str
     endpoints: tuple[Endpoint, ...]
     streaming: tuple[str, ...]
+    rates: tuple[str, ...]
     statuses: list[tuple[int, str, str]]
     examples: list[Example]
     unknown: str
@@ -125,6 +126,7 @@ def facts(made: Mapping[str, Any], version: str, model: str = "MODEL") -> Facts:
         version=version,
         endpoints=tuple(_endpoints(made, offered)),
         streaming=tuple(_streaming(made, offered)),
+        rates=tuple(_rates(made)),
         statuses=statuses(made),
         examples=examples(made, model),
         unknown=", or ".join(UNKNOWN[one] for one in sorted(policies)),
@@ -200,6 +202,36 @@ def _answered(made: Mapping[str, Any], rules: dict[str, Any]) -> Iterator[str]:
     fallback = FALLBACKS.get(made.get("schema_fallback", ""))
     if fallback and any(one.get("type") == "object" for one in form):
         yield f"a JSON Schema asked of a model that keeps to none {fallback}"
+
+
+SHARED = {
+    "per_key": "each key",
+    "per_project": "the keys of a project together",
+    "per_contract": "the keys of a contract together",
+}
+RESETS = {"openai": "the time until", "flexai": "the time, in seconds since 1970, when"}
+
+
+def _rates(made: Mapping[str, Any]) -> Iterator[str]:
+    """How often callers may ask."""
+    rate = made["rate"]
+    for window in rate["windows"]:
+        most, burst = window["requests"], window["burst"] or 0
+        where = ", ".join(f"`{answers.path(name)}`" for name in window["endpoints"])
+        yield (
+            f"{most} requests in {window['per_ms'] / 1000:g} seconds"
+            + (f", {burst} at once after a rest" if burst > most else "")
+            + (f", at {where}" if where else "")
+            + f": {SHARED[rate['unit']]}."
+        )
+    if not rate["windows"]:
+        yield "As often as they like, unless a key has a limit of its own."
+    if rate["headers"] != "none":
+        yield (
+            "Answers tell the limit in `x-ratelimit-limit-requests`, what is left of it in "
+            f"`x-ratelimit-remaining-requests`, and {RESETS[rate['headers']]} all of it is back in "
+            "`x-ratelimit-reset-requests`."
+        )
 
 
 def _streams(rules: dict[str, Any]) -> bool:

@@ -107,6 +107,8 @@ def _endpoints(facts: Facts) -> Iterator[str]:
 def _rules(facts: Facts) -> Iterator[str]:
     yield '<section id="streaming"><h2>Streaming</h2>'
     yield from _list(facts.streaming)
+    yield '</section><section id="rates"><h2>How often callers may ask</h2>'
+    yield from _list(facts.rates)
     yield '</section><section id="headers"><h2>Response headers</h2>'
     rows = ((_code(name), _prose(words)) for name, words in HEADERS)
     yield from _table(("Header", "What it says"), rows, "Response headers")

@@ -50,6 +50,8 @@ def _rules(facts: Facts) -> Iterator[str]:
     yield "Never accepted, at any depth: " + ", ".join(f"`{name}`" for name in facts.denied) + "."
     yield "\n## Streaming\n"
     yield from (f"* {words}" for words in facts.streaming)
+    yield "\n## How often callers may ask\n"
+    yield from (f"* {words}" for words in facts.rates)
     yield "\n## Response headers\n"
     yield from _table(("header", "what it says"), ((f"`{name}`", words) for name, words in HEADERS))
 

@@ -82,6 +82,25 @@ class Endpoint(Part):
     """The same under `strict_quirks`, unless the other is given."""
 
 
+class Row(Part):
+    """What stands in place of a row of the table of errors; what is left out is the table's."""
+
+    status: int | None = Field(default=None, ge=400, le=599)
+    type: str | None = None
+    code: str | None = None
+    message: str | None = None
+    """With `{seconds}` for how long to wait."""
+
+
+class Rows(Part):
+    """The rows of the table that a profile may word otherwise."""
+
+    rate_limited: Row | None = None
+    """The caller has used up what its limits allow for now."""
+    no_credit: Row | None = None
+    """The caller has used up what it has paid for."""
+
+
 class Errors(Part):
     """How errors look beyond OpenAI's table."""
 
@@ -95,6 +114,7 @@ class Errors(Part):
     """The status of an answer that took too long, where it is not 504."""
     unknown_model_status: int | None = Field(default=None, ge=400, le=499)
     unknown_model_message: str | None = None
+    rows: Rows = Rows()
 
 
 class Quirks(Part):
@@ -122,6 +142,25 @@ class Limits(Part):
     """The largest request body."""
 
 
+class Window(Part):
+    """So many requests in so many seconds, and `burst` at once after a rest."""
+
+    requests: int = Field(ge=1, le=2**32 - 1)
+    per_s: float = Field(ge=0.001, le=366 * 86400)
+    burst: int | None = Field(default=None, ge=1, le=2**32 - 1)
+    endpoints: list[str] = []
+
+
+class Rate(Part):
+    """How often callers may ask, unless the operator's `limits.requests` says otherwise."""
+
+    unit: Literal["per_key", "per_project", "per_contract"] = "per_key"
+    """Who shares the windows: a key, the keys of a project, the keys of a tenant."""
+    windows: list[Window] = []
+    headers: Literal["none", "openai", "flexai"] = "openai"
+    """`x-ratelimit-*`: the reset as a span of time (openai) or as seconds since 1970 (flexai)."""
+
+
 class Stream(Part):
     """How a streamed answer goes."""
 
@@ -144,6 +183,7 @@ class Profile(Part):
     """What becomes of a JSON Schema on a model that is declared without."""
     models: Models = Models()
     limits: Limits = Limits()
+    rate: Rate = Rate()
     stream: Stream = Stream()
     errors: Errors = Errors()
     quirks: Quirks = Quirks()

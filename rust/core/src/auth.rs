@@ -77,7 +77,7 @@ pub fn mask(presented: &[u8]) -> String {
 }
 
 /// What is known of a key.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Key {
     /// The name it goes by in records and commands.
     pub id: Arc<str>,
@@ -85,6 +85,14 @@ pub struct Key {
     pub models: Option<Vec<Box<str>>>,
     /// Unix time in seconds from which it is void; `None`: never.
     pub expires: Option<f64>,
+    /// Whose it is: tenants have contracts.
+    pub tenant: Option<Arc<str>>,
+    /// The project that it belongs to.
+    pub project: Option<Arc<str>>,
+    /// How many requests a minute it may make, in place of what the profile says.
+    pub requests_per_minute: Option<u32>,
+    /// What was paid for is used up.
+    pub exhausted: bool,
 }
 
 impl Key {
@@ -160,6 +168,12 @@ fn is_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+const LABEL: &str = "must be a text of 1 to 200 characters";
+
+fn is_label(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= 200
+}
+
 fn entry(value: Value) -> Result<(Digest, Key), Vec<String>> {
     let mut problems = Vec::new();
     let read = Fields::open(value, "set".to_owned(), &mut problems).map(|mut fields| {
@@ -170,8 +184,18 @@ fn entry(value: Value) -> Result<(Digest, Key), Vec<String>> {
         if expires == Some(None) {
             fields.problem("expires", "must be a Unix time in seconds or null");
         }
+        let key = Key {
+            id: id.into(),
+            models,
+            expires: expires.flatten(),
+            tenant: fields.optional_text("tenant", is_label, LABEL).map(Into::into),
+            project: fields.optional_text("project", is_label, LABEL).map(Into::into),
+            requests_per_minute: fields
+                .optional_whole("requests_per_minute", 1..=u64::from(u32::MAX))
+                .and_then(|requests| u32::try_from(requests).ok()),
+            exhausted: fields.optional_flag("exhausted").unwrap_or_default(),
+        };
         fields.done();
-        let key = Key { id: id.into(), models, expires: expires.flatten() };
         (unhex(&hash).unwrap_or_default(), key)
     });
     match read {
@@ -265,7 +289,7 @@ mod tests {
 
     #[test]
     fn what_a_key_may_do() {
-        let mut key = Key { id: "k_1".into(), models: None, expires: None };
+        let mut key = Key { id: "k_1".into(), ..Key::default() };
         assert!(key.permits("any"));
         assert!(!key.expired(f64::MAX));
         key.models = Some(vec!["a".into(), "b".into()]);
@@ -279,11 +303,20 @@ mod tests {
     #[test]
     fn changes_are_read() {
         let json = format!(
-            r#"{{"replace":true,"set":[{{"id":"k_1","hash":"{HASH}","models":["a"],"expires":1790000000.5}},
+            r#"{{"replace":true,"set":[{{"id":"k_1","hash":"{HASH}","models":["a"],"expires":1790000000.5,
+                 "tenant":"t","project":"p","requests_per_minute":7,"exhausted":true}},
                 {{"id":"k_2","hash":"{JEFE}","models":null,"expires":null}}],"remove":["k_3"]}}"#
         );
-        let first = Key { id: "k_1".into(), models: Some(vec!["a".into()]), expires: Some(1_790_000_000.5) };
-        let second = Key { id: "k_2".into(), models: None, expires: None };
+        let first = Key {
+            id: "k_1".into(),
+            models: Some(vec!["a".into()]),
+            expires: Some(1_790_000_000.5),
+            tenant: Some("t".into()),
+            project: Some("p".into()),
+            requests_per_minute: Some(7),
+            exhausted: true,
+        };
+        let second = Key { id: "k_2".into(), ..Key::default() };
         let digest = |hex| super::unhex(hex).unwrap();
         let set = vec![(digest(HASH), first), (digest(JEFE), second)];
         assert_eq!(changes(json.as_bytes()), Ok(Changes { replace: true, set, remove: vec!["k_3".into()] }));

@@ -6,8 +6,13 @@ use serde_json::Value;
 
 use crate::chunk::Fingerprint;
 use crate::endpoint::Endpoint;
+use crate::refusal::Kind;
 use crate::shape::{Id, Objects, Shapes};
 use crate::snapshot::document::{self, Fields, texts};
+
+pub mod rate;
+
+use rate::Rate;
 
 /// One contract.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +33,8 @@ pub struct Profile {
     pub lists_category: bool,
     /// Only models with a live backend are listed.
     pub lists_live: bool,
+    /// How often callers may ask.
+    pub rate: Rate,
     /// How errors look.
     pub errors: Errors,
     rules: [Option<Rules>; Endpoint::COUNT],
@@ -148,6 +155,21 @@ pub struct Errors {
     pub unknown_model_status: Option<u16>,
     /// Words of an unknown model, with `{model}` for its name.
     pub unknown_model_message: Option<Box<str>>,
+    /// Rows of the table that this profile words otherwise.
+    pub rows: Vec<(Kind, Row)>,
+}
+
+/// What stands in place of a row of the table; nothing: the table's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Row {
+    /// The status.
+    pub status: Option<u16>,
+    /// The `type`.
+    pub error_type: Option<Box<str>>,
+    /// The `code`.
+    pub code: Option<Box<str>>,
+    /// The message; `{seconds}` is how long to wait.
+    pub message: Option<Box<str>>,
 }
 
 impl Profile {
@@ -186,6 +208,7 @@ impl Profile {
         let body_bytes = fields.optional("body_bytes").and_then(|value| value.as_u64());
         let lists_category = fields.flag("lists_category");
         let lists_live = fields.flag("lists_live");
+        let rate = fields.optional_section("rate").map(Rate::read).unwrap_or_default();
         let errors = fields.section("errors").map(errors).unwrap_or_default();
         let mut rules = [const { None }; Endpoint::COUNT];
         if let Some(mut endpoints) = fields.section("endpoints") {
@@ -207,6 +230,7 @@ impl Profile {
             schema_fallback,
             lists_category,
             lists_live,
+            rate,
             errors,
             rules,
         }
@@ -234,9 +258,32 @@ fn errors(mut fields: Fields<'_>) -> Errors {
         timeout_status: status(&mut fields, "timeout_status"),
         unknown_model_status: status(&mut fields, "unknown_model_status"),
         unknown_model_message: fields.optional_text("unknown_model_message", some, "must be a text"),
+        rows: fields.optional_section("rows").map(rows).unwrap_or_default(),
     };
     fields.done();
     errors
+}
+
+/// The rows that can be worded otherwise, by the names they have in profiles.
+fn rows(mut fields: Fields<'_>) -> Vec<(Kind, Row)> {
+    let mut rows = Vec::new();
+    for (name, kind) in [("rate_limited", Kind::LimitReached), ("no_credit", Kind::NoCredit)] {
+        rows.extend(fields.optional_section(name).map(|fields| (kind, row(fields))));
+    }
+    fields.done();
+    rows
+}
+
+fn row(mut fields: Fields<'_>) -> Row {
+    let some = |_: &str| true;
+    let row = Row {
+        status: status(&mut fields, "status"),
+        error_type: fields.optional_text("type", some, "must be a text"),
+        code: fields.optional_text("code", some, "must be a text"),
+        message: fields.optional_text("message", some, "must be a text"),
+    };
+    fields.done();
+    row
 }
 
 fn status(fields: &mut Fields<'_>, name: &str) -> Option<u16> {

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use self::form::Look;
 pub use self::kind::Kind;
-use crate::profile::Errors;
+use crate::profile::{Errors, Row};
 
 /// One error as the client sees it. Boxed: refusals are rare, and a `Result` that carries one stays small.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,23 @@ struct Parts {
     allow: Option<&'static str>,
     doc_url: Option<Box<str>>,
     look: Look,
+}
+
+impl Parts {
+    /// As the profile's row has it.
+    fn reword(&mut self, row: &Row) {
+        self.status = row.status.unwrap_or(self.status);
+        if let Some(error_type) = &row.error_type {
+            self.error_type = error_type.to_string().into();
+        }
+        if let Some(code) = &row.code {
+            self.code = Some(code.to_string().into());
+        }
+        if let Some(message) = &row.message {
+            let seconds = self.retry_after.unwrap_or_default().to_string();
+            self.message = message.replace("{seconds}", &seconds).into();
+        }
+    }
 }
 
 impl Refusal {
@@ -82,6 +99,9 @@ impl Refusal {
         if let (Kind::UpstreamTimeout, Some(status)) = (parts.kind, errors.timeout_status) {
             parts.status = status;
             parts.error_type = "timeout_error".into();
+        }
+        if let Some((_, row)) = errors.rows.iter().find(|(kind, _)| *kind == parts.kind) {
+            parts.reword(row);
         }
         if errors.no_retry_after && parts.status == 429 {
             parts.retry_after = None;
@@ -173,7 +193,9 @@ impl Refusal {
         // The rest of such a request is not read, so the connection cannot carry another.
         let unread = matches!(self.0.kind, Kind::BodyTooLarge | Kind::RequestTimeout | Kind::BadFraming);
         let close = unread.then_some(("connection", Cow::Borrowed("close")));
-        challenge.into_iter().chain(retry).chain(allow).chain(close)
+        // OpenAI's clients try a 429 again, and obey this; waiting pays for nothing.
+        let vain = (self.0.kind == Kind::NoCredit).then_some(("x-should-retry", Cow::Borrowed("false")));
+        challenge.into_iter().chain(retry).chain(allow).chain(close).chain(vain)
     }
 }
 

@@ -16,6 +16,7 @@ use levada_core::{bounds, route};
 use tokio::time::Instant;
 
 use crate::bring::{Brought, JSON, bring};
+use crate::limits::Standing;
 use crate::plan::Plan;
 use crate::pump::{Events, Lost, Plain, Turn};
 use crate::tally::Tally;
@@ -278,6 +279,11 @@ impl Call {
         headers.insert("openai-processing-ms", u64::try_from(took).unwrap_or(u64::MAX).into());
         if let Ok(id) = HeaderValue::from_str(&self.tally.id) {
             headers.insert("x-request-id", id);
+        }
+        for (name, value) in self.tally.standing.iter().flat_map(Standing::headers) {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
         }
         Head { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), headers }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
+use levada_core::auth::Key;
 use levada_core::chunk::Style;
 use levada_core::endpoint::{Dialect, Endpoint, Form};
 use levada_core::profile::SchemaFallback;
@@ -25,6 +26,7 @@ use crate::call::Call;
 use crate::current::{Current, compile};
 use crate::front;
 use crate::keys::{Caller, Keys};
+use crate::limits::{Asked, Limits, Standing};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::records::Records;
@@ -40,6 +42,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Gateway {
     current: ArcSwap<Current>,
     keys: Keys,
+    limits: Limits,
     books: Arc<Books>,
     ready: AtomicBool,
 }
@@ -57,6 +60,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             current: ArcSwap::from_pointee(current),
             keys: Keys::default(),
+            limits: Limits::default(),
             books: Arc::new(Books::new(metrics, budget)),
             ready: AtomicBool::new(false),
         }))
@@ -148,6 +152,7 @@ impl Gateway {
         tally.key = caller.key.as_ref().map(|key| Arc::clone(&key.id));
         let route = self.offered(Route::of(path));
         let dialect = route.dialect();
+        tally.standing = self.standing(&caller, &route);
         if !route.takes(method) {
             return self.refused(tally, misdirected(&route, method, path), dialect);
         }
@@ -182,6 +187,16 @@ impl Gateway {
         }
     }
 
+    /// Where the caller stands before anything is counted.
+    fn standing(&self, caller: &Caller, route: &Route) -> Option<Standing> {
+        let (current, key) = (self.current.load(), caller.key.as_ref()?);
+        let endpoint = match route {
+            Route::Inference(endpoint) => Some(*endpoint),
+            _ => None,
+        };
+        self.limits.standing(asked(&current.snapshot, key, endpoint))
+    }
+
     /// A call that is refused for what the door itself has noticed.
     pub fn refuse(self: &Arc<Self>, headers: &HeaderMap, refusal: Refusal) -> Call {
         let tally = Tally::open(Arc::clone(&self.books), request_id(headers));
@@ -193,7 +208,7 @@ impl Gateway {
         Call::refused(tally, refusal.styled(&self.current.load().snapshot.profile.errors), dialect)
     }
 
-    /// Admission, one step a line: size, profile, parse, model, permission, ability.
+    /// Admission, one step a line: size, profile, parse, model, permission, ability, limits.
     fn admit(
         &self,
         caller: &Caller,
@@ -244,6 +259,9 @@ impl Gateway {
                     return Err(Refusal::of(Kind::InvalidValue).message(words).param("response_format"));
                 }
             }
+        }
+        if let Some(key) = &caller.key {
+            tally.standing = self.limits.take(asked(snapshot, key, Some(endpoint)), &model.name)?;
         }
         let style = Style {
             rename: None,
@@ -352,8 +370,9 @@ impl Gateway {
         let _ = tokio::time::timeout(grace, none).await;
     }
 
-    /// Closes backend connections that have been idle too long; to be called every second.
+    /// Closes backend connections that have been idle too long, and forgets old accounts; to be called every second.
     pub fn sweep(&self) {
+        self.limits.sweep();
         for load in &self.current.load().loads {
             load.dialer.sweep();
         }
@@ -366,6 +385,11 @@ fn content_type(endpoint: Endpoint, headers: &HeaderMap) -> HeaderValue {
         (Form::Multipart, Some(value)) => value.clone(),
         _ => JSON,
     }
+}
+
+/// What is asked of the limits.
+fn asked<'a>(snapshot: &'a Snapshot, key: &'a Key, endpoint: Option<Endpoint>) -> Asked<'a> {
+    Asked { key, endpoint, rate: &snapshot.profile.rate }
 }
 
 /// The index of a model that exists and that the caller may use.

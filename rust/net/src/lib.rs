@@ -16,6 +16,7 @@ pub mod edge;
 pub mod fetch;
 pub mod gateway;
 pub mod keys;
+pub mod limits;
 pub mod load;
 pub mod metrics;
 pub mod pace;

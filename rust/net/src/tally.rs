@@ -11,6 +11,7 @@ use levada_core::record::{End, Record};
 use levada_core::usage::Meter;
 
 use crate::books::Books;
+use crate::limits::Standing;
 use crate::metrics::ModelMetrics;
 
 /// The account of one call.
@@ -39,6 +40,8 @@ pub struct Tally {
     pub status: u16,
     /// Tokens so far.
     pub meter: Meter,
+    /// Where the caller stands in its limits.
+    pub standing: Option<Standing>,
 }
 
 impl Tally {
@@ -62,6 +65,7 @@ impl Tally {
             stream: false,
             status: 0,
             meter: Meter::default(),
+            standing: None,
         }
     }
 

@@ -71,6 +71,10 @@ pub enum Kind {
     HeadersTooLarge,
     /// A backend asks for patience, and no other can serve.
     RateLimited,
+    /// The caller has used up what its limits allow for now.
+    LimitReached,
+    /// The caller has used up what it has paid for.
+    NoCredit,
     /// A fault of ours.
     Internal,
     /// A backend answered with a fault or nonsense.
@@ -188,6 +192,13 @@ impl Kind {
                 "requests",
                 Some("rate_limit_exceeded"),
                 "The model is receiving more requests than it can serve. Please try again later.",
+            ),
+            Self::LimitReached => (429, "requests", Some("rate_limit_exceeded"), "Rate limit reached."),
+            Self::NoCredit => (
+                429,
+                "insufficient_quota",
+                Some("insufficient_quota"),
+                "You exceeded your current quota, please check your plan and billing details.",
             ),
             Self::Internal => (
                 500,
