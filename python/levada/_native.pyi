@@ -18,7 +18,7 @@ class ConfigError(ValueError):
 
 @final
 class Caller:
-    """Who calls, as far as the headers say."""
+    """What the head of a call says: who calls, for what."""
 
     @property
     def key_id(self) -> str:
@@ -34,6 +34,9 @@ class Caller:
 
     def open(self, body: bytes) -> Call:
         """The call with its body: parsed and admitted, but not sent; or its refusal."""
+
+    def refuse(self, kind: str) -> Call:
+        """What the door has noticed: "body_too_large", "body_timeout" or "bad_framing"."""
 
 @final
 class Call:
@@ -77,9 +80,6 @@ class Gateway:
 
     def open(self, method: str, path: str, headers: Headers, body: bytes) -> Call:
         """Both in one: authenticated and opened, for a request whose body is at hand."""
-
-    def refuse(self, kind: str, headers: Headers) -> Call:
-        """What the door has noticed: "body_too_large", "body_timeout" or "bad_framing"."""
 
     def records(self, limit: int) -> bytes:
         """The newest finished calls as JSON lines, oldest first."""

@@ -46,10 +46,10 @@ class Inference:
         if hasattr(admitted, "start"):
             return cast("Call", admitted)
         if admitted.announced > admitted.body_limit:
-            return self._gateway.refuse(Unread.TOO_LARGE.value, headers)
+            return admitted.refuse(Unread.TOO_LARGE.value)
         body = await read_body(receive, admitted.body_limit, self._bodies)
         if isinstance(body, Unread):
-            return self._gateway.refuse(body.value, headers)
+            return admitted.refuse(body.value)
         return admitted.open(body)
 
 

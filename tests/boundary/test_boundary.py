@@ -175,7 +175,9 @@ def test_a_refusal_is_a_call_like_any_other(gateway: Gateway) -> None:
         assert list(json.loads(text)["error"]) == ["message", "type", "param", "code"]
 
     async def refused() -> tuple[int, bytes]:
-        return await whole(gateway.refuse("body_too_large", HEADERS))
+        caller = gateway.authenticate("POST", PATH, HEADERS)
+        assert isinstance(caller, Caller)
+        return await whole(caller.refuse("body_too_large"))
 
     assert asyncio.run(refused())[0] == 413
 

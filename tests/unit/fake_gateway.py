@@ -42,6 +42,7 @@ class FakeCaller:
         self.body_limit = body_limit
         self.announced = 0
         self.open: Any = None
+        self.refuse: Any = None
 
 
 class FakeGateway:
@@ -62,13 +63,14 @@ class FakeGateway:
         self.seen.append(("authenticate", method, path))
         if isinstance(self.caller, FakeCaller):
             self.caller.open = partial(self.open, method, path, headers)
+            self.caller.refuse = self.refuse
         return self.caller
 
     def open(self, method: str, path: str, headers: Any, body: bytes) -> Any:
         self.seen.append(("open", method, path, body))
         return self.call
 
-    def refuse(self, kind: str, headers: Any) -> Any:
+    def refuse(self, kind: str) -> Any:
         self.seen.append(("refuse", kind))
         return FakeCall(413, [(b"content-length", b"2")], [b"no"])
 

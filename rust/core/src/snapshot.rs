@@ -67,7 +67,7 @@ pub struct Snapshot {
     /// Certificate of the public listener.
     pub tls: Option<Tls>,
     /// What is promised to clients.
-    pub profile: Profile,
+    pub profile: Arc<Profile>,
     index: HashMap<Arc<str>, usize>,
     list: Bytes,
 }
@@ -231,7 +231,7 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
         retry_per_second,
         breaker: breaker?,
         tls,
-        profile: profile?,
+        profile: Arc::new(profile?),
         index,
         list,
     })

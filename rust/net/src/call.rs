@@ -97,7 +97,7 @@ impl Call {
     /// A call that goes to a backend.
     #[must_use]
     pub fn planned(tally: Tally, plan: Plan) -> Self {
-        let (dialect, severs) = (plan.endpoint.dialect(), plan.current.snapshot.profile.severs);
+        let (dialect, severs) = (plan.endpoint.dialect(), plan.profile.severs);
         Self { tally: Box::new(tally), state: State::Planned(Box::new(plan)), dialect, severs }
     }
 
@@ -113,7 +113,7 @@ impl Call {
                     }
                     head
                 }
-                Err(refusal) => self.refuse(refusal.styled(&plan.current.snapshot.profile.errors)),
+                Err(refusal) => self.refuse(refusal.styled(&plan.profile.errors)),
             },
             State::Own(own) => match *own {
                 Own::Refusal(refusal) => self.refuse(refusal),

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use levada_core::profile::Profile;
 use levada_core::snapshot::{Backend, Snapshot};
 
 use crate::client::Dialer;
@@ -27,8 +28,8 @@ pub struct Current {
 impl Current {
     /// Whether the model at this place appears in lists: it does, unless the profile lists only what can be served now.
     #[must_use]
-    pub fn lists(&self, model: usize) -> bool {
-        if !self.snapshot.profile.lists_live {
+    pub fn lists(&self, profile: &Profile, model: usize) -> bool {
+        if !profile.lists_live {
             return true;
         }
         let alive = |backend: usize| {

@@ -15,7 +15,7 @@ use levada_core::form;
 use levada_core::refusal::{Kind, Refusal};
 
 use crate::guard::sniff::Framing;
-use crate::routes::is_admin;
+use crate::routes::{Route, is_admin};
 
 /// The longest Content-Type shown back to the client that sent it.
 const SHOWN_BYTES: usize = 100;
@@ -156,8 +156,8 @@ fn check_framing(seen: &Seen<'_>, framing: Framing) -> Result<(), Refusal> {
 }
 
 /// Checks what only an inference request must be: a path that can be read in one way, a body of plain JSON.
-pub fn check_inference(parts: &Parts) -> Result<(), Refusal> {
-    if !is_plain(parts.uri.path()) {
+pub fn check_inference(parts: &Parts, route: &Route) -> Result<(), Refusal> {
+    if !is_plain(parts.uri.path(), route) {
         return Err(Refusal::of(Kind::BadTarget));
     }
     if parts.method == Method::POST {
@@ -170,7 +170,7 @@ pub fn check_inference(parts: &Parts) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// The first thing wrong with it.
-pub fn check_parsed(method: &str, path: &str, headers: &HeaderMap, served: bool) -> Result<Method, Refusal> {
+pub fn check_parsed(method: &str, path: &str, headers: &HeaderMap, route: &Route) -> Result<Method, Refusal> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::of(Kind::BadHeader))?;
     let uri = Uri::try_from(path).map_err(|_| Refusal::of(Kind::BadTarget))?;
     let (mut parts, ()) = Request::new(()).into_parts();
@@ -179,16 +179,16 @@ pub fn check_parsed(method: &str, path: &str, headers: &HeaderMap, served: bool)
     if is_admin(path) {
         return Err(Refusal::of(Kind::RouteNotFound).message(format!("Invalid URL ({method} {path})")));
     }
-    if served {
-        check_inference(&parts)?;
+    if route.is_known() {
+        check_inference(&parts, route)?;
     }
     Ok(method)
 }
 
 /// Whether a path has one reading only: no empty or dotted segment, no parameter, nothing encoded but in a model's name
 /// (it is data, not a way, and clients write the slash in it as `%2F`).
-fn is_plain(path: &str) -> bool {
-    let names_model = path.strip_prefix("/v1").unwrap_or(path).starts_with("/models/");
+fn is_plain(path: &str, route: &Route) -> bool {
+    let names_model = matches!(route, Route::Model(_));
     let mut before = b' ';
     let clean = path.bytes().all(|byte| {
         let good = match byte {
@@ -253,6 +253,19 @@ fn wrong_type(value: &HeaderValue, form: Form) -> Refusal {
 pub fn host_of(parts: &Parts) -> Option<HeaderValue> {
     let authority = parts.uri.authority().map(Authority::as_str);
     authority.and_then(|name| HeaderValue::from_str(name).ok()).or_else(|| parts.headers.get(HOST).cloned())
+}
+
+/// The same as a text, to choose by: nothing where it is not clear which host is meant.
+#[must_use]
+pub fn host_named<'a>(uri: Option<&'a Uri>, headers: &'a HeaderMap) -> Option<&'a str> {
+    if let Some(authority) = uri.and_then(Uri::authority) {
+        return Some(authority.as_str());
+    }
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok(),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

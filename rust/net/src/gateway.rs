@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use levada_core::auth::Key;
 use levada_core::chunk::Style;
-use levada_core::endpoint::{Dialect, Endpoint, Form};
-use levada_core::profile::SchemaFallback;
+use levada_core::endpoint::{Endpoint, Form};
+use levada_core::profile::{Profile, SchemaFallback};
 use levada_core::refusal::{Kind, Refusal};
 use levada_core::request;
 use levada_core::retry::Budget;
@@ -30,7 +30,7 @@ use crate::limits::{Asked, Limits, Standing};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::records::Records;
-use crate::routes::Route;
+use crate::routes::{Route, Target};
 use crate::tally::Tally;
 use crate::tls;
 
@@ -99,50 +99,48 @@ impl Gateway {
         }
     }
 
-    /// Whether the engine answers this path itself.
+    /// What a request for `path`, which has no query, is aimed at.
     #[must_use]
-    pub fn serves(path: &str) -> bool {
-        Route::of(path) != Route::Unknown
+    pub fn target(&self, _host: Option<&str>, path: &str) -> Target {
+        Target::of(&self.current.load().snapshot.profile, path)
     }
 
-    /// The front check for a door whose server has parsed the request: the method, when nothing is wrong.
+    /// The front check for a door whose server has parsed the request: method and target, when nothing is wrong.
     ///
     /// # Errors
     /// The refusal, as a call.
-    pub fn receive(self: &Arc<Self>, method: &str, path: &str, headers: &HeaderMap) -> Result<Method, Call> {
-        front::check_parsed(method, path, headers, Self::serves(path))
-            .map_err(|refusal| self.refuse(headers, refusal))
+    pub fn receive(
+        self: &Arc<Self>,
+        method: &str,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<(Method, Target), Call> {
+        let target = self.target(front::host_named(None, headers), path);
+        match front::check_parsed(method, path, headers, &target.route) {
+            Ok(method) => Ok((method, target)),
+            Err(refusal) => Err(self.refuse(&target, headers, refusal)),
+        }
     }
 
     /// Says who calls, by the headers alone.
     ///
     /// # Errors
     /// The refusal, as a call.
-    pub fn authenticate(
-        self: &Arc<Self>,
-        _method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-    ) -> Result<Caller, Call> {
-        let current = self.current.load();
-        let body_limit = current.snapshot.body_bytes;
-        if matches!(path, "/livez" | "/readyz" | "/health" | "/ready") {
-            return Ok(Caller { key: None, body_limit: 0 });
+    pub fn authenticate(self: &Arc<Self>, target: Target, headers: &HeaderMap) -> Result<Caller, Call> {
+        if target.route.is_open() {
+            return Ok(Caller { key: None, target, body_limit: 0 });
         }
-        let dialect = self.offered(Route::of(path)).dialect();
-        match self.keys.presented(&current.snapshot.pepper, headers, dialect) {
-            Ok(key) => Ok(Caller { key: Some(key), body_limit }),
-            Err(refusal) => {
-                let tally = Tally::open(Arc::clone(&self.books), request_id(headers));
-                Err(self.refused(tally, refusal, dialect))
-            }
+        let current = self.current.load();
+        match self.keys.presented(&current.snapshot.pepper, headers, target.route.dialect()) {
+            Ok(key) => Ok(Caller { key: Some(key), target, body_limit: current.snapshot.body_bytes }),
+            Err(refusal) => Err(self.refuse(&target, headers, refusal)),
         }
     }
 
     /// Opens a call: everything is decided, nothing is sent yet.
     pub fn open(
         self: &Arc<Self>,
-        caller: Caller,
+        caller: &Caller,
         method: &Method,
         path: &str,
         headers: &HeaderMap,
@@ -150,62 +148,44 @@ impl Gateway {
     ) -> Call {
         let mut tally = Tally::open(Arc::clone(&self.books), request_id(headers));
         tally.key = caller.key.as_ref().map(|key| Arc::clone(&key.id));
-        let route = self.offered(Route::of(path));
-        let dialect = route.dialect();
-        tally.standing = self.standing(&caller, &route);
-        if !route.takes(method) {
-            return self.refused(tally, misdirected(&route, method, path), dialect);
+        let target = &caller.target;
+        tally.standing = self.standing(caller);
+        if !target.route.takes(method) {
+            return refused(tally, misdirected(&target.route, method, path), target);
         }
-        match route {
+        match &target.route {
             Route::Inference(endpoint) => {
-                match self.admit(&caller, &mut tally, endpoint, path, headers, body) {
+                match self.admit(caller, &mut tally, *endpoint, path, headers, body) {
                     Ok(plan) => Call::planned(tally, plan),
-                    Err(refusal) => self.refused(tally, refusal, dialect),
+                    Err(refusal) => refused(tally, refusal, target),
                 }
             }
-            Route::Models => Call::answered(tally, 200, self.models(&caller)),
-            Route::Model(name) => match self.model(&caller, &name) {
+            Route::Models => Call::answered(tally, 200, self.models(caller)),
+            Route::Model(name) => match self.model(caller, name) {
                 Ok(body) => Call::answered(tally, 200, body),
-                Err(refusal) => self.refused(tally, refusal, dialect),
+                Err(refusal) => refused(tally, refusal, target),
             },
             Route::Live => Call::answered(tally, 200, Bytes::from_static(b"{\"status\":\"ok\"}")),
             Route::Ready if self.ready.load(Relaxed) => {
                 Call::answered(tally, 200, Bytes::from_static(b"{\"status\":\"ready\"}"))
             }
             Route::Ready => Call::answered(tally, 503, Bytes::from_static(b"{\"status\":\"not ready\"}")),
-            Route::Unknown => self.refused(tally, misdirected(&Route::Unknown, method, path), dialect),
-        }
-    }
-
-    /// The route, unless the profile does not offer it: then it is nowhere, for every method and in nobody's dialect.
-    fn offered(&self, route: Route) -> Route {
-        match route {
-            Route::Inference(endpoint) if self.current.load().snapshot.profile.rules(endpoint).is_none() => {
-                Route::Unknown
-            }
-            route => route,
+            Route::Unknown => refused(tally, misdirected(&Route::Unknown, method, path), target),
         }
     }
 
     /// Where the caller stands before anything is counted.
-    fn standing(&self, caller: &Caller, route: &Route) -> Option<Standing> {
-        let (current, key) = (self.current.load(), caller.key.as_ref()?);
-        let endpoint = match route {
-            Route::Inference(endpoint) => Some(*endpoint),
+    fn standing(&self, caller: &Caller) -> Option<Standing> {
+        let endpoint = match caller.target.route {
+            Route::Inference(endpoint) => Some(endpoint),
             _ => None,
         };
-        self.limits.standing(asked(&current.snapshot, key, endpoint))
+        self.limits.standing(asked(caller, caller.key.as_ref()?, endpoint))
     }
 
-    /// A call that is refused for what the door itself has noticed.
-    pub fn refuse(self: &Arc<Self>, headers: &HeaderMap, refusal: Refusal) -> Call {
-        let tally = Tally::open(Arc::clone(&self.books), request_id(headers));
-        self.refused(tally, refusal, Dialect::default())
-    }
-
-    /// A refused call, in the profile's words.
-    fn refused(&self, tally: Tally, refusal: Refusal, dialect: Dialect) -> Call {
-        Call::refused(tally, refusal.styled(&self.current.load().snapshot.profile.errors), dialect)
+    /// A call that is refused for what its head says, or for what the door itself has noticed.
+    pub fn refuse(self: &Arc<Self>, target: &Target, headers: &HeaderMap, refusal: Refusal) -> Call {
+        refused(Tally::open(Arc::clone(&self.books), request_id(headers)), refusal, target)
     }
 
     /// Admission, one step a line: size, profile, parse, model, permission, ability, limits.
@@ -223,7 +203,7 @@ impl Gateway {
         if body.len() > caller.body_limit {
             return Err(too_large(caller.body_limit, Some(body.len() as u64)));
         }
-        let (snapshot, profile) = (&current.snapshot, &current.snapshot.profile);
+        let (snapshot, profile) = (&current.snapshot, &caller.target.profile);
         let rules =
             profile.rules(endpoint).ok_or_else(|| misdirected(&Route::Unknown, &Method::POST, path))?;
         front::check_media(headers, endpoint.form())?;
@@ -261,7 +241,7 @@ impl Gateway {
             }
         }
         if let Some(key) = &caller.key {
-            tally.standing = self.limits.take(asked(snapshot, key, Some(endpoint)), &model.name)?;
+            tally.standing = self.limits.take(asked(caller, key, Some(endpoint)), &model.name)?;
         }
         let style = Style {
             rename: None,
@@ -270,13 +250,15 @@ impl Gateway {
             hide_usage: false,
             one_call: request.one_call,
         };
-        Ok(Plan { model: index, endpoint, request, body, content_type, style, loosened, current })
+        let profile = Arc::clone(profile);
+        Ok(Plan { model: index, endpoint, request, body, content_type, style, loosened, current, profile })
     }
 
     fn models(&self, caller: &Caller) -> Bytes {
         let current = self.current.load();
         let listed = |place: usize, name: &str| {
-            caller.key.as_ref().is_none_or(|key| key.permits(name)) && current.lists(place)
+            caller.key.as_ref().is_none_or(|key| key.permits(name))
+                && current.lists(&caller.target.profile, place)
         };
         let mut list = br#"{"object":"list","data":["#.to_vec();
         for (place, model) in current.snapshot.models.iter().enumerate() {
@@ -295,17 +277,9 @@ impl Gateway {
     fn model(&self, caller: &Caller, name: &str) -> Result<Bytes, Refusal> {
         let current = self.current.load();
         let index = permitted(caller, &current.snapshot, name)?;
-        let model = current.snapshot.models.get(index).filter(|_| current.lists(index));
-        model.map(|model| model.listed.clone()).ok_or_else(|| not_found(&current.snapshot, name))
-    }
-
-    /// The refusal for a body over the limit, as its head announced it.
-    #[must_use]
-    pub fn too_large(&self, headers: &HeaderMap) -> Refusal {
-        let limit = self.current.load().snapshot.body_bytes;
-        let declared =
-            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        too_large(limit, declared)
+        let profile = &caller.target.profile;
+        let model = current.snapshot.models.get(index).filter(|_| current.lists(profile, index));
+        model.map(|model| model.listed.clone()).ok_or_else(|| not_found(profile, name))
     }
 
     /// The TLS configuration for a URL: none without TLS, its backend's own, or the system's roots.
@@ -379,6 +353,11 @@ impl Gateway {
     }
 }
 
+/// A refused call, in the words of the profile.
+fn refused(tally: Tally, refusal: Refusal, target: &Target) -> Call {
+    Call::refused(tally, refusal.styled(&target.profile.errors), target.route.dialect())
+}
+
 /// What a body is to the backend: the client's word for a form, whose boundary is in it; else JSON.
 fn content_type(endpoint: Endpoint, headers: &HeaderMap) -> HeaderValue {
     match (endpoint.form(), headers.get(header::CONTENT_TYPE)) {
@@ -388,13 +367,13 @@ fn content_type(endpoint: Endpoint, headers: &HeaderMap) -> HeaderValue {
 }
 
 /// What is asked of the limits.
-fn asked<'a>(snapshot: &'a Snapshot, key: &'a Key, endpoint: Option<Endpoint>) -> Asked<'a> {
-    Asked { key, endpoint, rate: &snapshot.profile.rate }
+fn asked<'a>(caller: &'a Caller, key: &'a Key, endpoint: Option<Endpoint>) -> Asked<'a> {
+    Asked { key, endpoint, rate: &caller.target.profile.rate }
 }
 
 /// The index of a model that exists and that the caller may use.
 fn permitted(caller: &Caller, snapshot: &Snapshot, name: &str) -> Result<usize, Refusal> {
-    let index = snapshot.position(name).ok_or_else(|| not_found(snapshot, name))?;
+    let index = snapshot.position(name).ok_or_else(|| not_found(&caller.target.profile, name))?;
     if caller.key.as_ref().is_some_and(|key| !key.permits(name)) {
         let words = format!("This key does not have access to the model `{name}`.");
         return Err(Refusal::of(Kind::ModelForbidden).message(words));
@@ -402,9 +381,9 @@ fn permitted(caller: &Caller, snapshot: &Snapshot, name: &str) -> Result<usize, 
     Ok(index)
 }
 
-fn not_found(snapshot: &Snapshot, name: &str) -> Refusal {
+fn not_found(profile: &Profile, name: &str) -> Refusal {
     let shown: String = name.chars().take(bounds::MODEL_NAME_BYTES).collect();
-    let words = match &snapshot.profile.errors.unknown_model_message {
+    let words = match &profile.errors.unknown_model_message {
         Some(words) => words.replace("{model}", &shown),
         None => format!("The model `{shown}` does not exist or you do not have access to it."),
     };

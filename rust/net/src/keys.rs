@@ -11,6 +11,8 @@ use levada_core::auth::{self, Digest, Key, Pepper};
 use levada_core::endpoint::Dialect;
 use levada_core::refusal::{Kind, Refusal};
 
+use crate::routes::Target;
+
 /// The table of keys.
 #[derive(Debug, Default)]
 pub struct Keys(papaya::HashMap<Digest, Arc<Key>>);
@@ -67,22 +69,18 @@ impl Keys {
     }
 }
 
-/// Who calls, as far as the headers say.
+/// What the head of a call says: who calls, for what.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Its key; nothing on an open path.
     pub key: Option<Arc<Key>>,
+    /// What it asks for.
+    pub target: Target,
     /// The largest body it may send, in bytes.
     pub body_limit: usize,
 }
 
 impl Caller {
-    /// The largest body it may send.
-    #[must_use]
-    pub fn body_limit(&self) -> usize {
-        self.body_limit
-    }
-
     /// The key's id; nothing on an open path.
     #[must_use]
     pub fn key_id(&self) -> Option<&str> {

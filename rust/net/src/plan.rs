@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use levada_core::chunk::Style;
 use levada_core::endpoint::Endpoint;
+use levada_core::profile::Profile;
 use levada_core::request::Request;
 
 use crate::current::Current;
@@ -17,6 +18,8 @@ use crate::current::Current;
 pub struct Plan {
     /// The configuration it was admitted under.
     pub current: Arc<Current>,
+    /// The contract that it was admitted under.
+    pub profile: Arc<Profile>,
     /// The index of its model there.
     pub model: usize,
     /// The endpoint.

@@ -1,9 +1,12 @@
 //! Which paths the engine answers itself, and by which methods.
 //!
-//! Law: an exact table over the raw path, with and without `/v1`; nothing is decoded but a model's name.
+//! Law: an exact table over the raw path, read once for a request; nothing is decoded but a model's name.
+
+use std::sync::Arc;
 
 use http::Method;
 use levada_core::endpoint::{Dialect, Endpoint};
+use levada_core::profile::Profile;
 
 /// What exists on the admin listener only, each with all that lies under it.
 const ADMIN: [&str; 3] = ["/admin", "/dashboard", "/metrics"];
@@ -14,6 +17,23 @@ pub fn is_admin(path: &str) -> bool {
     let within =
         |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     ADMIN.iter().any(|root| within(root))
+}
+
+/// What a request is aimed at: a route, under the contract that holds there.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// What the path means under that contract.
+    pub route: Route,
+    /// The contract.
+    pub profile: Arc<Profile>,
+}
+
+impl Target {
+    /// The target of `path`, which has no query.
+    #[must_use]
+    pub fn of(profile: &Arc<Profile>, path: &str) -> Self {
+        Self { route: Route::of(profile, path), profile: Arc::clone(profile) }
+    }
 }
 
 /// What a path means.
@@ -34,16 +54,15 @@ pub enum Route {
 }
 
 impl Route {
-    /// The meaning of `path`, which has no query.
-    #[must_use]
-    pub fn of(path: &str) -> Self {
+    /// The meaning of `path`. What the profile does not offer is nowhere, for every method and in nobody's dialect.
+    fn of(profile: &Profile, path: &str) -> Self {
         match path {
             "/livez" | "/health" => return Self::Live,
             "/readyz" | "/ready" => return Self::Ready,
             _ => {}
         }
         let bare = path.strip_prefix("/v1").unwrap_or(path);
-        if let Some(endpoint) = Endpoint::at(bare) {
+        if let Some(endpoint) = Endpoint::at(bare).filter(|endpoint| profile.rules(*endpoint).is_some()) {
             return Self::Inference(endpoint);
         }
         match bare.strip_prefix("/models") {
@@ -54,6 +73,12 @@ impl Route {
             },
             None => Self::Unknown,
         }
+    }
+
+    /// Whether the engine answers it.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        *self != Self::Unknown
     }
 
     /// Whether it may be asked without a key.
@@ -111,13 +136,19 @@ fn decode(name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn route(path: &str) -> Route {
+        let all = include_str!("../../../tests/vectors/profiles.json");
+        let all: serde_json::Value = serde_json::from_str(all).unwrap();
+        Route::of(&Profile::parse(all["openai"].to_string().as_bytes()).unwrap(), path)
+    }
+
     #[test]
     fn the_table_is_exact() {
-        assert_eq!(Route::of("/v1/chat/completions"), Route::Inference(Endpoint::Chat));
-        assert_eq!(Route::of("/embeddings"), Route::Inference(Endpoint::Embeddings));
-        assert_eq!(Route::of("/v1/models"), Route::Models);
-        assert_eq!(Route::of("/models/a%2Fb"), Route::Model("a/b".into()));
-        assert_eq!(Route::of("/v1/models/a/b"), Route::Model("a/b".into()));
+        assert_eq!(route("/v1/chat/completions"), Route::Inference(Endpoint::Chat));
+        assert_eq!(route("/embeddings"), Route::Inference(Endpoint::Embeddings));
+        assert_eq!(route("/v1/models"), Route::Models);
+        assert_eq!(route("/models/a%2Fb"), Route::Model("a/b".into()));
+        assert_eq!(route("/v1/models/a/b"), Route::Model("a/b".into()));
         for path in [
             "/v1/chat/completions/",
             "//v1/models",
@@ -129,8 +160,8 @@ mod tests {
             "",
             "/v1/modelsx",
         ] {
-            assert_eq!(Route::of(path), Route::Unknown, "{path}");
+            assert_eq!(route(path), Route::Unknown, "{path}");
         }
-        assert!(Route::of("/livez").is_open() && !Route::of("/v1/models").is_open());
+        assert!(route("/livez").is_open() && !route("/v1/models").is_open());
     }
 }

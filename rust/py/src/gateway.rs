@@ -44,18 +44,28 @@ impl Caller {
     /// The content-length; 0 where there is none.
     #[getter]
     fn announced(&self) -> u64 {
-        let length = self.headers.get(CONTENT_LENGTH);
-        length.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default()
+        self.length().unwrap_or_default()
     }
 
     /// Opens the call with its body; a refusal is one too.
     fn open(&self, py: Python<'_>, body: &Bound<'_, PyBytes>) -> PyResult<Call> {
         let gateway = self.gateway.get();
         let body = Bytes::copy_from_slice(body.as_bytes());
-        let call = py.detach(|| {
-            gateway.engine.open(self.caller.clone(), &self.method, &self.path, &self.headers, body)
-        });
+        let call =
+            py.detach(|| gateway.engine.open(&self.caller, &self.method, &self.path, &self.headers, body));
         gateway.call(py, call)
+    }
+
+    /// The call, refused for what the door has noticed of its body.
+    fn refuse(&self, py: Python<'_>, kind: &str) -> PyResult<Call> {
+        let refusal = match kind {
+            "body_too_large" => gateway::too_large(self.caller.body_limit, self.length()),
+            "body_timeout" => Refusal::of(Kind::RequestTimeout),
+            "bad_framing" => Refusal::of(Kind::BadFraming),
+            other => return Err(PyValueError::new_err(format!("no refusal is named '{other}'"))),
+        };
+        let gateway = self.gateway.get();
+        gateway.call(py, gateway.engine.refuse(&self.caller.target, &self.headers, refusal))
     }
 
     /// The key's id; empty on an open path.
@@ -67,7 +77,13 @@ impl Caller {
     /// The largest body it may send, in bytes.
     #[getter]
     fn body_limit(&self) -> usize {
-        self.caller.body_limit()
+        self.caller.body_limit
+    }
+}
+
+impl Caller {
+    fn length(&self) -> Option<u64> {
+        self.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
 }
 
@@ -132,8 +148,8 @@ impl Gateway {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         let headers = read_headers(headers)?;
-        let admitted = this.engine.receive(method, path, &headers).and_then(|method| {
-            let caller = this.engine.authenticate(&method, path, &headers)?;
+        let admitted = this.engine.receive(method, path, &headers).and_then(|(method, target)| {
+            let caller = this.engine.authenticate(target, &headers)?;
             Ok((method, caller))
         });
         match admitted {
@@ -158,24 +174,11 @@ impl Gateway {
         let headers = read_headers(headers)?;
         let body = Bytes::copy_from_slice(body.as_bytes());
         let call = py.detach(|| {
-            let method = self.engine.receive(method, path, &headers)?;
-            let caller = self.engine.authenticate(&method, path, &headers)?;
-            Ok(self.engine.open(caller, &method, path, &headers, body))
+            let (method, target) = self.engine.receive(method, path, &headers)?;
+            let caller = self.engine.authenticate(target, &headers)?;
+            Ok(self.engine.open(&caller, &method, path, &headers, body))
         });
         self.call(py, call.unwrap_or_else(|refused| refused))
-    }
-
-    /// A call that is refused for what the door has noticed.
-    fn refuse(&self, py: Python<'_>, kind: &str, headers: &Bound<'_, PyList>) -> PyResult<Call> {
-        let kind = match kind {
-            "body_too_large" => None,
-            "body_timeout" => Some(Kind::RequestTimeout),
-            "bad_framing" => Some(Kind::BadFraming),
-            other => return Err(PyValueError::new_err(format!("no refusal is named '{other}'"))),
-        };
-        let headers = read_headers(headers)?;
-        let refusal = kind.map_or_else(|| self.engine.too_large(&headers), Refusal::of);
-        self.call(py, self.engine.refuse(&headers, refusal))
     }
 
     /// The newest records, as JSON lines.

@@ -20,11 +20,8 @@ use crate::call::Call;
 use crate::front::{self, HeadLimits};
 use crate::gateway::Gateway;
 use crate::guard::{Line, Turn};
-use crate::routes::is_admin;
+use crate::routes::{Route, Target, is_admin};
 use crate::upload::{self, Pace};
-
-/// The engine's paths that say how the process is: these alone are served on both listeners.
-const HEALTH: [&str; 4] = ["/livez", "/readyz", "/health", "/ready"];
 
 const METRICS_TYPE: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -76,10 +73,11 @@ enum Room {
     Nowhere,
 }
 
-fn room(path: &str, served: bool, admin: bool) -> Room {
-    match (served, admin) {
+/// What says how the process is, is open: that alone of the engine's is served on both listeners.
+fn room(path: &str, route: &Route, admin: bool) -> Room {
+    match (route.is_known(), admin) {
         (true, false) => Room::Engine,
-        (true, true) if HEALTH.contains(&path) => Room::Engine,
+        (true, true) if route.is_open() => Room::Engine,
         (true, true) => Room::Nowhere,
         (false, true) if path == "/metrics" => Room::Metrics,
         (false, false) if is_admin(path) => Room::Nowhere,
@@ -91,47 +89,59 @@ fn room(path: &str, served: bool, admin: bool) -> Room {
 pub async fn serve(door: Arc<Door>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
     let (turn, framing) = Turn::begin(&door.line);
     let (parts, body) = request.into_parts();
-    if let Err(refusal) = front::check(&parts, framing, door.house.head) {
-        return Ok(refuse(&door, &parts, body, refusal, turn).await);
-    }
     let path = parts.uri.path();
-    Ok(match room(path, Gateway::serves(path), door.visitor.admin) {
-        Room::Engine => engine(&door, parts, body, turn).await,
+    let target = door.house.gateway.target(front::host_named(Some(&parts.uri), &parts.headers), path);
+    if let Err(refusal) = front::check(&parts, framing, door.house.head) {
+        return Ok(refuse(&door, &target, &parts, body, refusal, turn).await);
+    }
+    Ok(match room(path, &target.route, door.visitor.admin) {
+        Room::Engine => engine(&door, target, parts, body, turn).await,
         // Boxed: the rare way must not make room in the state of every request.
-        Room::App => Box::pin(relay(&door, parts, body, turn)).await,
+        Room::App => Box::pin(relay(&door, target, parts, body, turn)).await,
         Room::Metrics if parts.method == Method::GET => metrics(&door, turn),
         Room::Metrics | Room::Nowhere => {
             let message = format!("Invalid URL ({} {path})", parts.method);
-            refuse(&door, &parts, body, Refusal::of(Kind::RouteNotFound).message(message), turn).await
+            let refusal = Refusal::of(Kind::RouteNotFound).message(message);
+            refuse(&door, &target, &parts, body, refusal, turn).await
         }
     })
 }
 
 /// Authenticate, read the body, open.
-async fn engine(door: &Door, parts: Parts, mut body: Incoming, turn: Turn) -> Response<Answer> {
-    if let Err(refusal) = front::check_inference(&parts) {
-        return refuse(door, &parts, body, refusal, turn).await;
+async fn engine(
+    door: &Door,
+    target: Target,
+    parts: Parts,
+    mut body: Incoming,
+    turn: Turn,
+) -> Response<Answer> {
+    if let Err(refusal) = front::check_inference(&parts, &target.route) {
+        return refuse(door, &target, &parts, body, refusal, turn).await;
     }
     let (gateway, path) = (&door.house.gateway, parts.uri.path());
-    let caller = match gateway.authenticate(&parts.method, path, &parts.headers) {
+    let caller = match gateway.authenticate(target, &parts.headers) {
         Ok(caller) => caller,
         Err(call) => {
             door.leave_unread(&parts, &body);
             return respond(call, turn).await;
         }
     };
-    match upload::read(&mut body, caller.body_limit(), door.house.pace).await {
-        Ok(bytes) => respond(gateway.open(caller, &parts.method, path, &parts.headers, bytes), turn).await,
-        Err(refusal) => closing(refuse(door, &parts, body, refusal, turn).await, parts.version),
+    match upload::read(&mut body, caller.body_limit, door.house.pace).await {
+        Ok(bytes) => respond(gateway.open(&caller, &parts.method, path, &parts.headers, bytes), turn).await,
+        Err(refusal) => {
+            closing(refuse(door, &caller.target, &parts, body, refusal, turn).await, parts.version)
+        }
     }
 }
 
-async fn relay(door: &Door, parts: Parts, body: Incoming, turn: Turn) -> Response<Answer> {
+async fn relay(door: &Door, target: Target, parts: Parts, body: Incoming, turn: Turn) -> Response<Answer> {
     let (version, headers) = (parts.version, parts.headers.clone());
     door.leave_unread(&parts, &body);
     match door.house.app.relay(parts, body, &door.visitor).await {
         Ok(answer) => answer.map(|body| Answer::new(Source::App(body), turn)),
-        Err(refusal) => closing(respond(door.house.gateway.refuse(&headers, refusal), turn).await, version),
+        Err(refusal) => {
+            closing(respond(door.house.gateway.refuse(&target, &headers, refusal), turn).await, version)
+        }
     }
 }
 
@@ -147,13 +157,14 @@ async fn respond(mut call: Call, turn: Turn) -> Response<Answer> {
 /// A refusal, with the body left where it is.
 async fn refuse(
     door: &Door,
+    target: &Target,
     parts: &Parts,
     body: Incoming,
     refusal: Refusal,
     turn: Turn,
 ) -> Response<Answer> {
     door.leave_unread(parts, &body);
-    respond(door.house.gateway.refuse(&parts.headers, refusal), turn).await
+    respond(door.house.gateway.refuse(target, &parts.headers, refusal), turn).await
 }
 
 /// Says that the connection ends; HTTP/2 has no such header.
@@ -177,22 +188,23 @@ mod tests {
 
     #[test]
     fn every_path_has_its_room() {
-        for (path, served, admin, expected) in [
-            ("/v1/models", true, false, Room::Engine),
-            ("/livez", true, false, Room::Engine),
-            ("/livez", true, true, Room::Engine),
-            ("/v1/models", true, true, Room::Nowhere),
-            ("/v1/files", false, false, Room::App),
-            ("/v1/files", false, true, Room::App),
-            ("/admin", false, false, Room::Nowhere),
-            ("/admin/keys", false, false, Room::Nowhere),
-            ("/administrator", false, false, Room::App),
-            ("/dashboard/", false, false, Room::Nowhere),
-            ("/metrics", false, false, Room::Nowhere),
-            ("/metrics", false, true, Room::Metrics),
-            ("/admin/keys", false, true, Room::App),
+        use Route::{Live, Models, Unknown};
+        for (path, route, admin, expected) in [
+            ("/v1/models", Models, false, Room::Engine),
+            ("/livez", Live, false, Room::Engine),
+            ("/livez", Live, true, Room::Engine),
+            ("/v1/models", Models, true, Room::Nowhere),
+            ("/v1/files", Unknown, false, Room::App),
+            ("/v1/files", Unknown, true, Room::App),
+            ("/admin", Unknown, false, Room::Nowhere),
+            ("/admin/keys", Unknown, false, Room::Nowhere),
+            ("/administrator", Unknown, false, Room::App),
+            ("/dashboard/", Unknown, false, Room::Nowhere),
+            ("/metrics", Unknown, false, Room::Nowhere),
+            ("/metrics", Unknown, true, Room::Metrics),
+            ("/admin/keys", Unknown, true, Room::App),
         ] {
-            assert_eq!(room(path, served, admin), expected, "{path} {served} {admin}");
+            assert_eq!(room(path, &route, admin), expected, "{path} {route:?} {admin}");
         }
     }
 }

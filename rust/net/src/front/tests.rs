@@ -19,8 +19,9 @@ fn parts(method: &str, target: &str, headers: &[(&str, &str)]) -> Parts {
 
 fn verdict(method: &str, target: &str, headers: &[(&str, &str)]) -> Option<Kind> {
     let parts = parts(method, target, headers);
+    let route = if target.contains("/models/") { Route::Model("m".into()) } else { Route::Models };
     check(&parts, Framing::Encoded, LIMITS)
-        .and_then(|()| check_inference(&parts))
+        .and_then(|()| check_inference(&parts, &route))
         .and_then(|()| if method == "POST" { check_media(&parts.headers, Form::Json) } else { Ok(()) })
         .err()
         .map(|refusal| refusal.kind())
