@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from loadtests.bench.scenario import Gate, Scenario
@@ -92,12 +92,21 @@ def _added(runs: list[Run], direct: list[Run]) -> Figures:
 
 
 def judge(scenario: Scenario, seen: dict[str, Figures]) -> list[Judged]:
-    """The gates of a scenario, for the targets that took part."""
-    return [
-        Judged(scenario.letter, gate, seen[gate.target].get(gate.figure))
+    """The gates of a scenario, for the targets that took part; the strictest Levada has the same."""
+    gates = [
+        replace(gate, target=name)
         for gate in scenario.gates
-        if gate.target in seen
+        for name in (gate.target, f"{gate.target}-strict")
+        if name in seen and (not gate.beside or gate.beside in seen)
     ]
+    return [Judged(scenario.letter, gate, _figure(gate, seen)) for gate in gates]
+
+
+def _figure(gate: Gate, seen: dict[str, Figures]) -> float | None:
+    own = seen[gate.target]
+    if not gate.beside:
+        return own.get(gate.figure)
+    return own["cpu_us"] / seen[gate.beside]["cpu_us"]
 
 
 def _middle(values: Iterable[float]) -> float:

@@ -15,11 +15,12 @@ FILL = "lorem ipsum dolor sit amet, "
 
 @dataclass(frozen=True)
 class Gate:
-    """One figure of one target that must not be exceeded (or, for counts, not be missed)."""
+    """One figure of one target that must not be exceeded; `beside`: its CPU, to that target's."""
 
     target: str
     figure: str
     at_most: float
+    beside: str = ""
 
 
 @dataclass(frozen=True)

@@ -89,13 +89,15 @@ def vllm_router(place: Place) -> Running:
     return Running("vllm-router", port, place.process(command))
 
 
-def levada(place: Place, door: str = "edge") -> Running:
+def levada(place: Place, door: str = "edge", profile: str = "") -> Running:
     """Levada as an operator starts it: key check and metrics on."""
-    name = "levada" if door == "edge" else f"levada-{door}"
+    name = "-".join(word for word in ("levada", "app" if door == "app" else "", profile) if word)
     data = tempfile.mkdtemp(prefix=name, dir=place.folder)
     command = [levada_program(), "serve", "--backend", f"http://127.0.0.1:{place.mock}"]
     command += ["--door", door, "--host", "127.0.0.1", "--port", "0", "--admin-port", "0"]
     command += ["--data", data]
+    if profile:
+        command += ["--profile", str(CONFIGURATIONS / f"{profile}.yaml")]
     process = place.process(command)
     address = process.until(lambda: process.line("listening:"), READY_SECONDS)
     key = process.until(lambda: process.line("key:"), READY_SECONDS)
@@ -108,12 +110,24 @@ def levada_app(place: Place) -> Running:
     return levada(place, "app")
 
 
+def levada_strict(place: Place) -> Running:
+    """Under a profile that checks all that can be checked."""
+    return levada(place, profile="strict")
+
+
+def levada_unchecked(place: Place) -> Running:
+    """Under a profile that passes on everything that it need not read itself."""
+    return levada(place, profile="unchecked")
+
+
 KNOWN: dict[str, Start] = {
     "nginx": nginx,
     "haproxy": haproxy,
     "vllm-router": vllm_router,
     "levada": levada,
     "levada-app": levada_app,
+    "levada-strict": levada_strict,
+    "levada-unchecked": levada_unchecked,
 }
 
 

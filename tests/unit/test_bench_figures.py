@@ -72,6 +72,23 @@ def test_a_gate_fails_above_its_figure_and_where_there_is_none() -> None:
     assert "FAIL" in report.verdicts(judged) and "pass" in report.verdicts(judged)
 
 
+def test_a_gate_beside_another_target_and_the_same_for_the_strictest() -> None:
+    gates = (Gate("levada", "checked", 1.15, "levada-unchecked"), Gate("levada", "ratio", 1.4))
+    seen = {
+        "levada": {"cpu_us": 11.0, "ratio": 1.3},
+        "levada-strict": {"cpu_us": 1.0, "ratio": 2.0},
+    }
+    assert [j.passed for j in judge(scenario(gates=gates), seen)] == [True, False]
+    seen |= {"levada-unchecked": {"cpu_us": 10.0}}
+    found = judge(scenario(gates=gates), seen)
+    assert [(j.gate.target, j.gate.figure, j.seen) for j in found] == [
+        ("levada", "checked", 1.1),
+        ("levada-strict", "checked", 0.1),
+        ("levada", "ratio", 1.3),
+        ("levada-strict", "ratio", 2.0),
+    ]
+
+
 def test_every_scenario_file_can_be_read_and_run() -> None:
     scenarios = read_all()
     assert sorted(scenarios) == sorted(bench.ORDER)
