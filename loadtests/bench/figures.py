@@ -92,7 +92,7 @@ def _added(runs: list[Run], direct: list[Run]) -> Figures:
 
 
 def judge(scenario: Scenario, seen: dict[str, Figures]) -> list[Judged]:
-    """The gates of a scenario, for the targets that took part; the strictest Levada has the same."""
+    """The gates of a scenario for those that took part; the strictest Levada has the same."""
     gates = [
         replace(gate, target=name)
         for gate in scenario.gates
