@@ -15,6 +15,7 @@ pub mod form;
 pub mod http1;
 pub mod json;
 pub mod lacks;
+pub mod merge;
 pub mod profile;
 pub mod record;
 pub mod refusal;
