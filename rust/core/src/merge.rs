@@ -3,11 +3,14 @@
 //! Law: it is made of the answers' own bytes. Written anew are only the indexes, the sums of tokens, and the id and
 //! time that all chunks of one answer share: those of the first chunk that came. The prompt is counted once.
 
+mod sums;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
+use self::sums::summed;
 use crate::json::{Kind, Scanner, Wrong};
 use crate::relay::{DONE, edited};
 use crate::splice::{self, Edit};
@@ -63,11 +66,15 @@ pub fn bodies(bodies: &[Bytes]) -> Result<Bytes, Wrong> {
     Ok(out.freeze())
 }
 
-/// Several streams as one, whatever the order in which their events come.
+/// Several streams as one. The first that speaks is choice 0, the next choice 1: the SDK's helper for streams takes a
+/// choice that comes before a lower one for that one.
 #[derive(Debug)]
 pub struct Streams {
     /// `id` and `created` of the first chunk, as JSON texts; empty where it has none.
     shared: Option<[Box<str>; 2]>,
+    /// Of each stream, the place among those that have spoken.
+    order: Vec<Option<usize>>,
+    spoken: usize,
     /// Of each stream, the last chunk that told its usage.
     told: Vec<Option<Bytes>>,
 }
@@ -76,7 +83,7 @@ impl Streams {
     /// The beginning of `count` streams.
     #[must_use]
     pub fn new(count: usize) -> Self {
-        Self { shared: None, told: vec![None; count] }
+        Self { shared: None, order: vec![None; count], spoken: 0, told: vec![None; count] }
     }
 
     /// Events of the stream `at` as events of the whole; its end and its usage chunk are held back.
@@ -124,12 +131,17 @@ impl Streams {
         if &*data == b"[DONE]" {
             return Cow::Borrowed(b"");
         }
-        let (mut edits, mut choices, count) = (Vec::new(), 0, self.told.len());
+        let (mut edits, mut choices, count) = (Vec::new(), 0, self.order.len());
+        let place = self.order.get(at).copied().flatten().unwrap_or(self.spoken);
         let parts = read(&data, |choice| {
             choices += 1;
-            edits.extend(choice.of_whole(at, count).1);
+            edits.extend(choice.of_whole(place, count).1);
         });
         let Ok(parts) = parts else { return Cow::Borrowed(event) };
+        if let (true, Some(order @ None)) = (choices > 0, self.order.get_mut(at)) {
+            *order = Some(place);
+            self.spoken += 1;
+        }
         if let (Some(_), Some(told)) = (&parts.usage, self.told.get_mut(at)) {
             *told = Some(Bytes::copy_from_slice(&data));
             if choices == 0 {
@@ -232,65 +244,6 @@ fn one(place: usize, scanner: &mut Scanner<'_>) -> Result<Choice, Wrong> {
     Ok(choice)
 }
 
-/// One count of a usage.
-struct Count<'a> {
-    /// Of the details of the answer.
-    detail: bool,
-    name: &'a [u8],
-    span: Range<usize>,
-    count: u64,
-}
-
-/// The edits that make the first of some usages that of all: what the answers cost adds up, the prompt is one.
-fn summed(usages: &[&[u8]]) -> Vec<Edit> {
-    let Some((first, others)) = usages.split_first() else { return Vec::new() };
-    let mut sums: Vec<Count<'_>> = Vec::new();
-    // A text that cannot be read has told its counts up to there.
-    let _ = counts(first, |count| sums.push(count));
-    for other in others {
-        let _ = counts(other, |count| {
-            let adds = count.detail || count.name == b"completion_tokens";
-            let same = |sum: &&mut Count<'_>| adds && (sum.detail, sum.name) == (count.detail, count.name);
-            if let Some(sum) = sums.iter_mut().find(same) {
-                sum.count = sum.count.saturating_add(count.count);
-            }
-        });
-    }
-    let of = |name: &[u8]| sums.iter().find(|sum| !sum.detail && sum.name == name).map_or(0, |sum| sum.count);
-    let total = of(b"prompt_tokens").saturating_add(of(b"completion_tokens"));
-    if let (Some(sum), false) =
-        (sums.iter_mut().find(|sum| !sum.detail && sum.name == b"total_tokens"), others.is_empty())
-    {
-        sum.count = total;
-    }
-    sums.into_iter().map(|sum| Edit { span: sum.span, with: sum.count.to_string().into() }).collect()
-}
-
-/// Reads a usage; each count of it goes to `found`.
-fn counts<'a>(usage: &'a [u8], mut found: impl FnMut(Count<'a>)) -> Result<(), Wrong> {
-    Scanner::new(usage).object::<Wrong>(|key, scanner| {
-        if key.raw == b"completion_tokens_details" && scanner.peek() == Some(b'{') {
-            scanner.object::<Wrong>(|key, scanner| count(true, key.raw, scanner, &mut found))?;
-            return Ok(());
-        }
-        count(false, key.raw, scanner, &mut found)
-    })?;
-    Ok(())
-}
-
-fn count<'a>(
-    detail: bool,
-    name: &'a [u8],
-    scanner: &mut Scanner<'a>,
-    found: &mut impl FnMut(Count<'a>),
-) -> Result<(), Wrong> {
-    let (kind, span) = scanner.value()?;
-    if let (Kind::Integer, Ok(count)) = (kind, scanner.text(&span).parse()) {
-        found(Count { detail, name, span, count });
-    }
-    Ok(())
-}
-
 /// The data of an event, if it has any.
 fn data(event: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut lines = sse::fields(event).filter(|field| field.name == b"data").map(|field| field.value);
@@ -315,4 +268,173 @@ fn shifted(edit: Edit, by: usize) -> Edit {
 /// The same edit where its text begins `by` bytes further on.
 fn moved(edit: Edit, by: usize) -> Edit {
     Edit { span: edit.span.start + by..edit.span.end + by, with: edit.with }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::json;
+
+    fn merged(texts: &[&str]) -> String {
+        let texts: Vec<_> = texts.iter().map(|text| Bytes::copy_from_slice(text.as_bytes())).collect();
+        String::from_utf8(bodies(&texts).unwrap().to_vec()).unwrap()
+    }
+
+    /// The shape of llama.cpp: choices first, the id last, timings.
+    fn llamacpp(id: &str, text: &str, usage: &str) -> String {
+        format!(
+            r#"{{"choices":[{{"finish_reason":"stop","index":0,"message":{{"content":"{text}"}}}}],"created":1,"usage":{usage},"id":"{id}","timings":{{"predicted_ms":7.50}}}}"#
+        )
+    }
+
+    #[test]
+    fn bodies_are_the_first_with_the_choices_of_all_and_the_sums() {
+        let first = r#"{"completion_tokens":12,"prompt_tokens":36,"total_tokens":48,"prompt_tokens_details":{"cached_tokens":0}}"#;
+        let other = r#"{"completion_tokens":5,"prompt_tokens":36,"total_tokens":41,"prompt_tokens_details":{"cached_tokens":36}}"#;
+        let (a, b, c) =
+            (llamacpp("a", "x", first), llamacpp("b", "y \\u00e9", other), llamacpp("c", "z", other));
+        let choice = |index: u64, text: &str| {
+            format!(r#"{{"finish_reason":"stop","index":{index},"message":{{"content":"{text}"}}}}"#)
+        };
+        let choices = [choice(0, "x"), choice(1, "y \\u00e9"), choice(2, "z")].join(",");
+        let usage = r#"{"completion_tokens":22,"prompt_tokens":36,"total_tokens":58,"prompt_tokens_details":{"cached_tokens":0}}"#;
+        let wanted = format!(
+            r#"{{"choices":[{choices}],"created":1,"usage":{usage},"id":"a","timings":{{"predicted_ms":7.50}}}}"#
+        );
+        assert_eq!(merged(&[&a, &b, &c]), wanted);
+        assert_eq!(merged(&[&a]), a);
+    }
+
+    #[test]
+    fn details_of_the_answer_add_up_and_usage_may_stand_first() {
+        let body = |reasoning: u64| {
+            format!(
+                r#"{{"usage":{{"prompt_tokens":3,"completion_tokens":9,"total_tokens":12,"completion_tokens_details":{{"reasoning_tokens":{reasoning},"x":null}},"cache_read_input_tokens":2}}, "choices" : [ {{"text":"a","index":0}} ],"x":1e5}}"#
+            )
+        };
+        assert_eq!(
+            merged(&[&body(4), &body(5)]),
+            r#"{"usage":{"prompt_tokens":3,"completion_tokens":18,"total_tokens":21,"completion_tokens_details":{"reasoning_tokens":9,"x":null},"cache_read_input_tokens":2}, "choices" : [{"text":"a","index":0},{"text":"a","index":1}],"x":1e5}"#
+        );
+    }
+
+    #[test]
+    fn choices_of_a_prompt_stand_together_and_an_index_is_put_in_where_there_is_none() {
+        let list =
+            |a: &str| format!(r#"{{"choices":[{{"index":0,"text":"{a}0"}},{{"index":1,"text":"{a}1"}}]}}"#);
+        assert_eq!(
+            merged(&[&list("a"), &list("b")]),
+            r#"{"choices":[{"index":0,"text":"a0"},{"index":1,"text":"b0"},{"index":2,"text":"a1"},{"index":3,"text":"b1"}]}"#
+        );
+        let bare = r#"{"choices":[{"text":"a"}],"usage":null}"#;
+        assert_eq!(
+            merged(&[bare, bare]),
+            r#"{"choices":[{"index":0,"text":"a"},{"index":1,"text":"a"}],"usage":null}"#
+        );
+    }
+
+    #[test]
+    fn what_is_no_answer_is_not_merged() {
+        let good = r#"{"choices":[{"index":0}]}"#;
+        for bad in ["", "null", "[]", "{}", r#"{"choices":null}"#, r#"{"choices":[}"#] {
+            for pair in [[good, bad], [bad, good]] {
+                assert!(bodies(&pair.map(|text| Bytes::copy_from_slice(text.as_bytes()))).is_err(), "{bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_pass() {
+        let body = Bytes::from_static(b"{\"choices\":[{\"index\":0,\"text\":\"\xff\"}]}");
+        let wanted = b"{\"choices\":[{\"index\":0,\"text\":\"\xff\"},{\"index\":1,\"text\":\"\xff\"}]}";
+        assert_eq!(&bodies(&[body.clone(), body]).unwrap()[..], wanted);
+    }
+
+    fn chunk(id: &str, index: u64, rest: &str) -> String {
+        format!(
+            "data: {{\"id\":\"{id}\",\"created\":1,\"choices\":[{{\"index\":{index},\"delta\":{{{rest}}}}}]}}\n\n"
+        )
+    }
+
+    fn usage(id: &str, completion: u64, total: u64) -> String {
+        format!(
+            "data: {{\"id\":\"{id}\",\"created\":1,\"choices\":[],\"usage\":{{\"prompt_tokens\":3,\"total_tokens\":{total},\"completion_tokens\":{completion}}}}}\n\n"
+        )
+    }
+
+    fn taken(streams: &mut Streams, at: usize, events: &str) -> String {
+        let out = streams.take(at, Bytes::copy_from_slice(events.as_bytes()));
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn chunks_share_the_id_of_the_first_that_came_and_are_numbered_as_they_come() {
+        let mut streams = Streams::new(2);
+        let ends = |id: &str, completion| {
+            [usage(id, completion, 3 + completion), "data: [DONE]\n\n".into()].concat()
+        };
+        assert_eq!(taken(&mut streams, 1, &chunk("b", 0, "")), chunk("b", 0, ""));
+        assert_eq!(taken(&mut streams, 0, ": ping\n\ndata: null\n\n"), ": ping\n\ndata: null\n\n");
+        assert_eq!(taken(&mut streams, 0, &chunk("a", 0, r#""x":1.0"#)), chunk("b", 1, r#""x":1.0"#));
+        assert_eq!(taken(&mut streams, 0, &ends("a", 4)), "");
+        let last = [chunk("b", 0, ""), ends("b", 5)].concat();
+        assert_eq!(taken(&mut streams, 1, &last), chunk("b", 0, ""));
+        let end = String::from_utf8(streams.end().to_vec()).unwrap();
+        assert_eq!(end, [usage("b", 9, 12), "data: [DONE]\n\n".into()].concat());
+    }
+
+    #[test]
+    fn without_usage_there_is_only_the_end() {
+        let mut streams = Streams::new(2);
+        taken(&mut streams, 0, &chunk("a", 0, ""));
+        assert_eq!(&streams.end()[..], DONE);
+    }
+
+    #[test]
+    fn usage_beside_a_choice_passes_and_is_summed_at_the_end() {
+        let told = |id: &str, index: u64, completion: u64| {
+            format!(
+                "data: {{\"id\":\"{id}\",\"choices\":[{{\"index\":{index}}}],\"usage\":{{\"prompt_tokens\":1,\"completion_tokens\":{completion}}}}}\n\n"
+            )
+        };
+        let mut streams = Streams::new(2);
+        assert_eq!(taken(&mut streams, 0, &told("a", 0, 1)), told("a", 0, 1));
+        assert_eq!(taken(&mut streams, 0, &told("a", 0, 2)), told("a", 0, 2));
+        assert_eq!(taken(&mut streams, 1, &told("b", 0, 3)), told("a", 1, 3));
+        let end = String::from_utf8(streams.end().to_vec()).unwrap();
+        let wanted = told("a", 0, 5).replace("{\"index\":0}", "");
+        assert_eq!(end, [wanted, "data: [DONE]\n\n".into()].concat());
+    }
+
+    #[test]
+    fn what_need_not_change_is_not_copied() {
+        let mut streams = Streams::new(2);
+        let events = Bytes::from([chunk("a", 0, ""), chunk("a", 0, "")].concat());
+        assert_eq!(streams.take(0, events.clone()).as_ptr(), events.as_ptr());
+    }
+
+    proptest! {
+        #[test]
+        fn json_stays_json(texts in prop::collection::vec(
+            r#"\{("id":("a"|1|null),)?("usage":(null|\{("completion_tokens":[0-9]{1,3})?\}),)?"choices":\[(\{("index":(0|7|null))?\}|5)?(,\{"x":1\})?\](,"created":2)?\}"#, 1..4,
+        )) {
+            let good = |text: &[u8]| json::check(text).is_ok();
+            let all: Vec<_> = texts.iter().filter(|text| good(text.as_bytes())).cloned().map(Bytes::from).collect();
+            prop_assume!(!all.is_empty());
+            prop_assert!(good(&bodies(&all).unwrap()));
+            let mut streams = Streams::new(all.len());
+            for (at, body) in all.iter().enumerate() {
+                let event = Bytes::from([b"data: ", &body[..], b"\n\n"].concat());
+                for out in sse::split(&streams.take(at, event)) {
+                    prop_assert!(good(&data(out).unwrap()), "{}", String::from_utf8_lossy(out));
+                }
+            }
+            let end = streams.end();
+            for out in sse::split(&end).filter(|out| *out != DONE) {
+                prop_assert!(good(&data(out).unwrap()));
+            }
+        }
+    }
 }

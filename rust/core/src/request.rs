@@ -303,6 +303,30 @@ mod tests {
     }
 
     #[test]
+    fn one_choice_has_a_seed_of_its_own() {
+        let base = r#"{"model":"a","messages":[{"role":"user","content":"x"}]"#;
+        let copies = |rest: &str| {
+            let body = format!("{base}{rest}}}");
+            let request = read(Endpoint::Chat, body.as_bytes()).unwrap();
+            let copy = |at| {
+                let out = splice::apply(Bytes::from(body.clone()), request.one_choice(at));
+                String::from_utf8(out.to_vec()).unwrap()[base.len()..].to_owned()
+            };
+            (request.choices(), copy(0), copy(2))
+        };
+        let of = |choices, first: &str, third: &str| (choices, first.to_owned(), third.to_owned());
+        assert_eq!(copies(r#","n": 3"#), of(3, r#","n": 1}"#, r#","n": 1}"#));
+        assert_eq!(copies(r#","n":3,"seed":7"#), of(3, r#","n":1,"seed":7}"#, r#","n":1,"seed":9}"#));
+        let most = i64::MAX;
+        let (rest, third) = (format!(r#","seed":{most},"n":4"#), format!(r#","seed":{},"n":1}}"#, most - 2));
+        assert_eq!(copies(&rest), (4, format!(r#","seed":{most},"n":1}}"#), third));
+        assert_eq!(copies(r#","seed":null,"n":2"#).1, r#","seed":null,"n":1}"#);
+        for one in [r#","n":1,"seed":7"#, r#","n":null"#, ""] {
+            assert_eq!(copies(one), of(1, &format!("{one}}}"), &format!("{one}}}")));
+        }
+    }
+
+    #[test]
     fn depth_counts_from_the_body() {
         let nest = |n: usize| {
             format!(

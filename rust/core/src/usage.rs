@@ -264,4 +264,19 @@ mod tests {
         meter.total(USAGE);
         assert_eq!(meter.read(), (Usage { completion: 8, reasoning: 2, ..USAGE }, Source::Backend));
     }
+
+    #[test]
+    fn a_sum_has_one_prompt_and_is_as_sure_as_its_least_sure_part() {
+        let (mut told, mut counted) = (Meter::default(), Meter::default());
+        told.total(USAGE);
+        counted.event();
+        let sum = |parts: &[Meter]| Meter::sum(parts.iter().copied()).read();
+        let both = Usage { completion: 8, reasoning: 2, ..USAGE };
+        assert_eq!(sum(&[told, told]), (both, Source::Backend));
+        let part = Usage { completion: 5, ..USAGE };
+        assert_eq!(sum(&[told, counted]), (part, Source::Counted));
+        assert_eq!(sum(&[counted, told, Meter::default()]), (part, Source::Counted));
+        assert_eq!(sum(&[counted, counted]), (Usage { completion: 2, ..Usage::default() }, Source::Counted));
+        assert_eq!(sum(&[Meter::default(); 2]).1, Source::Unknown);
+    }
 }
