@@ -68,6 +68,10 @@ pub const RECORDS_HELD: usize = 1024;
 /// The most attempts one call may make: the first and one more.
 pub const ATTEMPTS: usize = 2;
 
+/// The most choices that are made by asking a backend once for each. Each takes a connection, a place and a pass over
+/// the prompt there; a small engine has 4 to 8 places in all.
+pub const FAN_OUT: u64 = 8;
+
 /// The longest Retry-After given to a client; the SDKs obey at most 60 to 120 s.
 pub const RETRY_AFTER_SECONDS: u32 = 120;
 

@@ -16,6 +16,7 @@ pub mod http1;
 pub mod json;
 pub mod lacks;
 pub mod limit;
+pub mod merge;
 pub mod profile;
 pub mod record;
 pub mod refusal;

@@ -14,7 +14,7 @@ use crate::sse::{self, Reframer};
 use crate::upstream;
 use crate::usage::Meter;
 
-const DONE: &[u8] = b"data: [DONE]\n\n";
+pub(crate) const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// What a relay does beyond passing events on.
 #[derive(Debug, Clone, Default)]
@@ -221,7 +221,7 @@ impl Relay {
 
 /// The event with edited data. Data in one line stands in the event as it is; data in several lines is put into one,
 /// which says the same.
-fn edited(event: &[u8], data: &[u8], edits: Vec<Edit>) -> Vec<u8> {
+pub(crate) fn edited(event: &[u8], data: &[u8], edits: Vec<Edit>) -> Vec<u8> {
     let mut out = Vec::with_capacity(event.len() + 64);
     for field in sse::fields(event).filter(|field| field.name != b"data") {
         out.extend_from_slice(field.name);

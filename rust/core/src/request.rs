@@ -35,6 +35,7 @@ pub struct Request {
     pub schema: Option<Range<usize>>,
     /// The client wants at most one tool call, and the gateway sees to it.
     pub one_call: bool,
+    several: Option<Several>,
     place: ModelPlace,
     usage: UsagePlace,
     /// What the profile takes out.
@@ -53,6 +54,13 @@ enum ModelPlace {
     Part(Range<usize>),
     /// It is to be added as a part, before the first.
     NoPart { at: usize, boundary: Box<str> },
+}
+
+/// Where a body asks for several choices; what the profile changes is not among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Several {
+    n: Range<usize>,
+    seed: Option<(Range<usize>, i64)>,
 }
 
 /// A model's name as a backend knows it.
@@ -104,6 +112,7 @@ pub fn read_form(profile: &Profile, rules: &Rules, boundary: &str, body: &[u8]) 
     };
     request.edits = form.edits;
     request.usage = UsagePlace::Foreign;
+    request.several = None;
     Ok(request)
 }
 
@@ -118,6 +127,23 @@ impl Request {
             edits.extend(self.usage_edit());
         }
         edits
+    }
+
+    /// How many choices a backend is asked for.
+    #[must_use]
+    pub fn choices(&self) -> u64 {
+        if self.several.is_some() { self.n } else { 1 }
+    }
+
+    /// The further edits that ask for one choice only, the one at `at`; its seed is its own, so that it differs.
+    #[must_use]
+    pub fn one_choice(&self, at: u32) -> Vec<Edit> {
+        let Some(several) = &self.several else { return Vec::new() };
+        let seed = several.seed.as_ref().map(|(span, seed)| {
+            let seed = seed.checked_add(i64::from(at)).unwrap_or(seed.wrapping_sub(i64::from(at)));
+            Edit { span: span.clone(), with: seed.to_string().into() }
+        });
+        [Edit { span: several.n.clone(), with: "1".into() }].into_iter().chain(seed).collect()
     }
 
     /// Asks for any JSON in place of a schema; false where there is none.
@@ -274,6 +300,30 @@ mod tests {
             said(Endpoint::Chat, r#"{"model":null}"#)["message"],
             "you must provide a model parameter"
         );
+    }
+
+    #[test]
+    fn one_choice_has_a_seed_of_its_own() {
+        let base = r#"{"model":"a","messages":[{"role":"user","content":"x"}]"#;
+        let copies = |rest: &str| {
+            let body = format!("{base}{rest}}}");
+            let request = read(Endpoint::Chat, body.as_bytes()).unwrap();
+            let copy = |at| {
+                let out = splice::apply(Bytes::from(body.clone()), request.one_choice(at));
+                String::from_utf8(out.to_vec()).unwrap()[base.len()..].to_owned()
+            };
+            (request.choices(), copy(0), copy(2))
+        };
+        let of = |choices, first: &str, third: &str| (choices, first.to_owned(), third.to_owned());
+        assert_eq!(copies(r#","n": 3"#), of(3, r#","n": 1}"#, r#","n": 1}"#));
+        assert_eq!(copies(r#","n":3,"seed":7"#), of(3, r#","n":1,"seed":7}"#, r#","n":1,"seed":9}"#));
+        let most = i64::MAX;
+        let (rest, third) = (format!(r#","seed":{most},"n":4"#), format!(r#","seed":{},"n":1}}"#, most - 2));
+        assert_eq!(copies(&rest), (4, format!(r#","seed":{most},"n":1}}"#), third));
+        assert_eq!(copies(r#","seed":null,"n":2"#).1, r#","seed":null,"n":1}"#);
+        for one in [r#","n":1,"seed":7"#, r#","n":null"#, ""] {
+            assert_eq!(copies(one), of(1, &format!("{one}}}"), &format!("{one}}}")));
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub enum Source {
     /// Nothing is known.
     #[default]
     Unknown,
-    /// The number of content events that passed: a lower bound of the answer's tokens; the prompt is unknown.
+    /// The number of content events that passed: a lower bound of the answer's tokens; the prompt may be unknown.
     Counted,
     /// The backend said so.
     Backend,
@@ -52,9 +52,34 @@ pub struct Meter {
     total: Option<Usage>,
     running: Option<Usage>,
     events: u64,
+    /// It is the sum of several answers, and not all have told their count yet.
+    partly: bool,
 }
 
 impl Meter {
+    /// The sum of answers to one prompt: what they cost adds up, the prompt is that of the first which tells it.
+    #[must_use]
+    pub fn sum(answers: impl Iterator<Item = Self>) -> Self {
+        let (mut sum, mut all) = (Self::default(), None::<Usage>);
+        for answer in answers {
+            let (usage, source) = answer.read();
+            sum.partly |= source != Source::Backend;
+            sum.events += answer.events;
+            let Some(known) = &mut all else {
+                all = (source != Source::Unknown).then_some(usage);
+                continue;
+            };
+            let (completion, reasoning) = (known.completion, known.reasoning);
+            if known.prompt == 0 {
+                *known = usage;
+            }
+            known.completion = completion.saturating_add(usage.completion);
+            known.reasoning = reasoning.saturating_add(usage.reasoning);
+        }
+        sum.total = all;
+        sum
+    }
+
     /// An event with a piece of the answer has passed.
     pub fn event(&mut self) {
         self.events += 1;
@@ -96,6 +121,7 @@ impl Meter {
     #[must_use]
     pub fn read(&self) -> (Usage, Source) {
         match self.total.or(self.running) {
+            Some(usage) if self.partly => (usage, Source::Counted),
             Some(usage) => (usage, Source::Backend),
             None if self.events > 0 => {
                 (Usage { completion: self.events, ..Usage::default() }, Source::Counted)
@@ -237,5 +263,20 @@ mod tests {
         meter.total(USAGE);
         meter.total(USAGE);
         assert_eq!(meter.read(), (Usage { completion: 8, reasoning: 2, ..USAGE }, Source::Backend));
+    }
+
+    #[test]
+    fn a_sum_has_one_prompt_and_is_as_sure_as_its_least_sure_part() {
+        let (mut told, mut counted) = (Meter::default(), Meter::default());
+        told.total(USAGE);
+        counted.event();
+        let sum = |parts: &[Meter]| Meter::sum(parts.iter().copied()).read();
+        let both = Usage { completion: 8, reasoning: 2, ..USAGE };
+        assert_eq!(sum(&[told, told]), (both, Source::Backend));
+        let part = Usage { completion: 5, ..USAGE };
+        assert_eq!(sum(&[told, counted]), (part, Source::Counted));
+        assert_eq!(sum(&[counted, told, Meter::default()]), (part, Source::Counted));
+        assert_eq!(sum(&[counted, counted]), (Usage { completion: 2, ..Usage::default() }, Source::Counted));
+        assert_eq!(sum(&[Meter::default(); 2]).1, Source::Unknown);
     }
 }

@@ -41,6 +41,13 @@ fuzz_target!(|body: &[u8]| {
                 assert!(!asked || (ask_usage && request.stream));
                 let rest = |request: &request::Request| (request.stream, request.n, request.max_tokens);
                 assert_eq!(rest(&again), rest(&request));
+                let mut edits = request.edits(upstream, ask_usage);
+                edits.extend(request.one_choice(7));
+                let one = splice::apply(Bytes::copy_from_slice(body), edits);
+                assert!(is_json(&one));
+                if request.choices() > 1 {
+                    assert_eq!(request::read(profile, rules, &one).expect("one choice is a request").n, 1);
+                }
             }
         }
     }

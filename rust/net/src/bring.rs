@@ -14,11 +14,15 @@ use levada_core::http1::Framing;
 use levada_core::refusal::Kind;
 use levada_core::relay::{Options, Relay};
 use levada_core::request::Name;
+use levada_core::snapshot::Member;
+use levada_core::splice::Edit;
+use levada_core::usage::Meter;
 use levada_core::{bounds, splice, upstream};
 use tokio::time::Instant;
 
 use crate::attempt::{self, Answer, Failure};
 use crate::deadline::Watch;
+use crate::fan::Fan;
 use crate::load::InFlight;
 use crate::plan::Plan;
 use crate::pump::{Events, Lost, Plain, Source, Turn};
@@ -33,8 +37,27 @@ pub enum Brought {
     Whole(Bytes, HeaderValue),
     /// A stream and its first turn.
     Events(Box<Events>, Turn),
+    /// Several streams as one, and their first turn.
+    Fan(Box<Fan>, Turn),
     /// A long body that passes through, and its content type.
     Plain(Box<Plain>, HeaderValue),
+}
+
+/// An answer of a backend that can be passed on, and what it holds.
+pub struct Asked {
+    /// Its head, and the connection its body comes from.
+    pub answer: Answer,
+    /// The backend's place.
+    pub in_flight: InFlight,
+    /// The deadlines.
+    pub watch: Watch,
+}
+
+impl Asked {
+    /// The body.
+    pub fn source(self) -> Source {
+        Source::new(self.answer, self.in_flight, self.watch).1
+    }
 }
 
 /// One attempt at the backend that `pick` names in the model's pool.
@@ -53,11 +76,44 @@ pub async fn bring(
         return Err(Failure::of(Kind::Internal));
     };
     let Some(member) = model.pool.get(pick) else { return Err(Failure::of(Kind::Internal)) };
+    let Asked { answer, in_flight, watch } = ask(&tally.id, plan, member, Vec::new(), in_flight, end).await?;
+    let style = style(plan, &model.name, member);
+    if answer.head.is_event_stream() {
+        let (_, source) = Source::new(answer, in_flight, watch);
+        let events = Events::new(source, Relay::new(options(plan, style)));
+        return first_turn(Box::new(events), deadlines.first_byte).await;
+    }
+    if answer.head.is_json() {
+        return plain(tally, answer, in_flight, watch, style).await;
+    }
+    if plan.endpoint.answers_media() && answer.head.is_media() {
+        let (length, kind) = (length(&answer), kind(&answer));
+        let (_, source) = Source::new(answer, in_flight, watch);
+        return Ok(Brought::Plain(Box::new(Plain::new(source, BytesMut::new(), length)), kind));
+    }
+    Err(Failure::of(Kind::UpstreamError))
+}
+
+/// Sends the request, with `further` edits, and waits for an answer that can be passed on.
+///
+/// # Errors
+/// There was none; whether another backend may be tried.
+pub async fn ask(
+    id: &str,
+    plan: &Plan,
+    member: &Member,
+    further: Vec<Edit>,
+    in_flight: InFlight,
+    end: Instant,
+) -> Result<Asked, Failure> {
+    let deadlines = &plan.current.snapshot.deadlines;
     let name = Name { plain: &member.upstream, json: &member.upstream_json };
     // A client that names no model gets the one that is meant, under the backend's name.
     let named = (member.renamed || plan.request.model.is_none()).then_some(name);
-    let body = splice::apply(plan.body.clone(), plan.request.edits(named, plan.endpoint.asks_usage()));
-    let Some(head) = request_head(&tally.id, plan, member.backend, body.len()) else {
+    let mut edits = plan.request.edits(named, plan.endpoint.asks_usage());
+    edits.extend(further);
+    let body = splice::apply(plan.body.clone(), edits);
+    let Some(head) = request_head(id, plan, member.backend, body.len()) else {
         return Err(Failure::of(Kind::Internal));
     };
     let (head, rest) = if body.len() <= bounds::READ_BYTES {
@@ -71,30 +127,28 @@ pub async fn bring(
     if !(200..300).contains(&answer.head.status) || answer.head.encoded || answer.head.status == 204 {
         return Err(refused_by(answer, in_flight, watch).await);
     }
+    Ok(Asked { answer, in_flight, watch })
+}
+
+/// What is changed in the answers of a member of the model's pool.
+pub fn style(plan: &Plan, model: &str, member: &Member) -> Style {
     let mut style = plan.style.clone();
     if member.renamed {
-        style.rename = serde_json::to_string(&*model.name).ok().map(Into::into);
+        style.rename = serde_json::to_string(model).ok().map(Into::into);
     }
-    if answer.head.is_event_stream() {
-        style.hide_usage = plan.endpoint.asks_usage() && !plan.request.include_usage;
-        let options = Options {
-            dialect: plan.endpoint.dialect(),
-            include_usage: plan.request.include_usage,
-            style,
-            event_bytes: snapshot.event_bytes,
-        };
-        let (_, source) = Source::new(answer, in_flight, watch);
-        return first_turn(Box::new(Events::new(source, Relay::new(options))), deadlines.first_byte).await;
+    style
+}
+
+/// What is done to a stream of the call.
+pub fn options(plan: &Plan, style: Style) -> Options {
+    let include_usage = plan.request.include_usage;
+    let hide_usage = plan.endpoint.asks_usage() && !include_usage;
+    Options {
+        dialect: plan.endpoint.dialect(),
+        include_usage,
+        style: Style { hide_usage, ..style },
+        event_bytes: plan.current.snapshot.event_bytes,
     }
-    if answer.head.is_json() {
-        return plain(tally, answer, in_flight, watch, style).await;
-    }
-    if plan.endpoint.answers_media() && answer.head.is_media() {
-        let (length, kind) = (length(&answer), kind(&answer));
-        let (_, source) = Source::new(answer, in_flight, watch);
-        return Ok(Brought::Plain(Box::new(Plain::new(source, BytesMut::new(), length)), kind));
-    }
-    Err(Failure::of(Kind::UpstreamError))
 }
 
 /// How long the answer's body is, if it says so.
@@ -128,15 +182,22 @@ async fn plain(
     if !complete {
         return Ok(Brought::Plain(Box::new(Plain::new(source, whole, length)), kind));
     }
-    let Ok(read) = chunk::read(&whole, &style) else { return Err(Failure::of(Kind::UpstreamError)) };
+    Ok(Brought::Whole(whole_body(&mut tally.meter, whole, &style)?, kind))
+}
+
+/// A whole body as the client gets it; its usage is metered.
+///
+/// # Errors
+/// It is no JSON, or an error.
+pub fn whole_body(meter: &mut Meter, whole: BytesMut, style: &Style) -> Result<Bytes, Failure> {
+    let Ok(read) = chunk::read(&whole, style) else { return Err(Failure::of(Kind::UpstreamError)) };
     if read.error {
         return Err(Failure { refusal: upstream::in_stream(&whole), again: false, seen: Seen::Failure });
     }
     if let Some(usage) = read.usage {
-        tally.meter.total(usage);
+        meter.total(usage);
     }
-    let body = splice::apply(whole.freeze(), read.edits);
-    Ok(Brought::Whole(body, kind))
+    Ok(splice::apply(whole.freeze(), read.edits))
 }
 
 /// The head of the request to a backend. Of the client's headers only the request id goes on.
@@ -175,18 +236,27 @@ fn join(mut head: Vec<u8>, body: &[u8]) -> Vec<u8> {
 /// The first events of a stream: until they are there, the status is not given and another backend may be tried.
 async fn first_turn(mut events: Box<Events>, first_byte: Duration) -> Result<Brought, Failure> {
     let first = std::future::poll_fn(|cx| events.poll_turn(cx));
-    match tokio::time::timeout(first_byte, first).await {
-        Err(_) => Err(Failure::of(Kind::UpstreamTimeout)),
+    let turn = tokio::time::timeout(first_byte, first).await;
+    began(turn.map_err(drop)).map(|turn| Brought::Events(events, turn))
+}
+
+/// The first turn, if the client can be given it; none has come when it was not in time.
+///
+/// # Errors
+/// The stream broke before it began.
+pub fn began(turn: Result<Turn, ()>) -> Result<Turn, Failure> {
+    match turn {
+        Err(()) => Err(Failure::of(Kind::UpstreamTimeout)),
         Ok(Turn::Broken(bytes, refusal)) if bytes.is_empty() => {
             let again = refusal.status() >= 500 || refusal.kind() == Kind::RateLimited;
             Err(Failure { refusal, again, seen: if again { Seen::Failure } else { Seen::Success } })
         }
-        Ok(turn) => Ok(Brought::Events(events, turn)),
+        Ok(turn) => Ok(turn),
     }
 }
 
 /// Reads up to `limit` bytes of a body; true when that was all of it.
-async fn gather(source: &mut Source, limit: usize) -> Result<(BytesMut, bool), Failure> {
+pub async fn gather(source: &mut Source, limit: usize) -> Result<(BytesMut, bool), Failure> {
     let mut whole = BytesMut::new();
     loop {
         match std::future::poll_fn(|cx| source.poll_piece(cx)).await {

@@ -16,6 +16,7 @@ use levada_core::{bounds, route};
 use tokio::time::Instant;
 
 use crate::bring::{Brought, JSON, bring};
+use crate::fan::{self, Fan};
 use crate::limits::Standing;
 use crate::plan::Plan;
 use crate::pump::{Events, Lost, Plain, Turn};
@@ -61,6 +62,7 @@ enum State {
     Planned(Box<Plan>),
     Whole(Bytes),
     Events(Box<Events>, Option<Turn>),
+    Fan(Box<Fan>, Option<Turn>),
     Plain(Box<Plain>),
     /// All has been given that there was; once it has left, the connection must be cut.
     Severed {
@@ -153,6 +155,17 @@ impl Call {
                     piece => Poll::Ready(piece.map(Ok)),
                 }
             }
+            State::Fan(fan, first) => {
+                let turn = match first.take() {
+                    Some(turn) => turn,
+                    None => std::task::ready!(fan.poll_turn(cx)),
+                };
+                self.tally.meter = fan.meter();
+                match self.turn(turn, 0) {
+                    None if matches!(self.state, State::Severed { .. }) => self.poll_next(cx),
+                    piece => Poll::Ready(piece.map(Ok)),
+                }
+            }
             State::Plain(plain) => {
                 let result = std::task::ready!(plain.poll_next(cx));
                 // The account is settled before the last bytes leave.
@@ -194,7 +207,11 @@ impl Call {
         match &self.state {
             State::Whole(body) => Some(body.len() as u64),
             State::Plain(plain) => plain.left(),
-            State::Events(..) | State::Own(_) | State::Planned(_) | State::Severed { .. } => None,
+            State::Events(..)
+            | State::Fan(..)
+            | State::Own(_)
+            | State::Planned(_)
+            | State::Severed { .. } => None,
             State::Ended => Some(0),
         }
     }
@@ -257,12 +274,20 @@ impl Call {
                 head
             }
             Brought::Events(events, first) => {
-                let mut head = self.head(200, EVENT_STREAM, None);
-                head.headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
                 self.state = State::Events(events, Some(first));
-                head
+                self.stream_head()
+            }
+            Brought::Fan(fan, first) => {
+                self.state = State::Fan(fan, Some(first));
+                self.stream_head()
             }
         }
+    }
+
+    fn stream_head(&mut self) -> Head {
+        let mut head = self.head(200, EVENT_STREAM, None);
+        head.headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        head
     }
 
     fn head(&mut self, status: u16, kind: HeaderValue, length: Option<u64>) -> Head {
@@ -296,16 +321,24 @@ impl Call {
         let Some(model) = current.snapshot.models.get(plan.model) else {
             return Err(Refusal::of(Kind::Internal));
         };
+        if let Some(refusal) = fan::refusal(plan, &model.pool) {
+            return Err(refusal);
+        }
         let end = Instant::from_std(self.tally.began()) + current.snapshot.deadlines.total;
         let mut tried = [usize::MAX; bounds::ATTEMPTS];
         let mut refusal = Refusal::of(Kind::Unavailable);
         books.retries.called();
         for slot in 0..bounds::ATTEMPTS {
-            let load = |index: usize| {
+            let load = |index: usize, most: u64| {
                 let member = model.pool.get(index)?;
-                if tried.contains(&index) { None } else { current.loads.get(member.backend)?.weight(rules) }
+                let out = tried.contains(&index) || fan::copies(plan, member.backend) > most;
+                if out { None } else { current.loads.get(member.backend)?.weight(rules) }
             };
-            let Some(pick) = route::pick(model.pool.len(), fastrand::u64(..), load) else { break };
+            // A backend that makes all choices at once goes before one that is asked for each.
+            let pick = [1, bounds::FAN_OUT]
+                .into_iter()
+                .find_map(|most| route::pick(model.pool.len(), fastrand::u64(..), |index| load(index, most)));
+            let Some(pick) = pick else { break };
             if slot > 0 {
                 if !books.retries.may_retry() {
                     break;
@@ -323,7 +356,12 @@ impl Call {
             self.tally.backend = current.snapshot.backends.get(member.backend).map(|b| Arc::clone(&b.name));
             self.tally.attempts += 1;
             let in_flight = live.begin(rules);
-            match bring(&mut self.tally, plan, pick, in_flight, end).await {
+            let brought = match fan::copies(plan, member.backend) {
+                1 => bring(&mut self.tally, plan, pick, in_flight, end).await,
+                // Boxed: it is rare, and every call would carry its room otherwise.
+                _ => Box::pin(fan::bring(&mut self.tally, plan, pick, in_flight, end)).await,
+            };
+            match brought {
                 Ok(brought) => {
                     live.metrics.answered.inc();
                     live.seen(Seen::Success, rules);

@@ -13,6 +13,7 @@ pub mod client;
 pub mod current;
 pub mod deadline;
 pub mod edge;
+pub mod fan;
 pub mod fetch;
 pub mod gateway;
 pub mod keys;

@@ -237,13 +237,13 @@ impl Events {
 
 /// Pieces that go out in one write: the first as it is, further ones copied behind it.
 #[derive(Default)]
-struct Joined {
+pub(crate) struct Joined {
     first: Bytes,
     all: BytesMut,
 }
 
 impl Joined {
-    fn add(&mut self, piece: Bytes) {
+    pub fn add(&mut self, piece: Bytes) {
         if piece.is_empty() {
             return;
         }
@@ -258,16 +258,16 @@ impl Joined {
         self.all.extend_from_slice(&piece);
     }
 
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.first.is_empty()
     }
 
-    fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.all.len().max(self.first.len())
     }
 
     /// All of it. What waits for a slow client must not keep more memory than it has bytes.
-    fn take(self) -> Bytes {
+    pub fn take(self) -> Bytes {
         if self.all.is_empty() {
             self.first
         } else if self.all.capacity() > self.all.len() + self.all.len() / 4 {

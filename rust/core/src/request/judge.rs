@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::scan::{Place, Seen};
-use super::{ModelPlace, Request, UsagePlace, replies};
+use super::{ModelPlace, Request, Several, UsagePlace, replies};
 use crate::ability::Needs;
 use crate::bounds;
 use crate::json::{Kind as Json, Scanner, Wrong};
@@ -46,6 +46,7 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
     let format = seen.get("response_format").map(|place| place.span.clone());
     let schema = format.filter(|span| format_of(scanner.text(span), "\"json_schema\""));
     let (usage, include_usage) = usage(seen.place("stream_options"), body);
+    let several = if n > 1 { several(&seen, &scanner) } else { None };
     let (mut edits, end) = (std::mem::take(&mut seen.edits), seen.end);
     if let Some(limit) = limit {
         edits.push(Edit { span: end - 1..end - 1, with: format!(",\"max_tokens\":{limit}").into() });
@@ -61,6 +62,7 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
             needs,
             schema,
             one_call,
+            several,
             place,
             usage,
             edits,
@@ -144,6 +146,17 @@ fn is_true(place: Option<&Place>) -> bool {
 
 fn whole(place: Option<&Place>, scanner: &Scanner<'_>) -> Option<u64> {
     place.filter(|place| place.kind == Json::Integer).and_then(|place| scanner.text(&place.span).parse().ok())
+}
+
+/// Where several choices are asked for, if the profile leaves that alone.
+fn several(seen: &Seen<'_>, scanner: &Scanner<'_>) -> Option<Several> {
+    let place = |name: &str| {
+        let span = &seen.get(name).filter(|place| place.kind == Json::Integer)?.span;
+        let edited = seen.edits.iter().any(|edit| edit.span.start < span.end && span.start < edit.span.end);
+        (!edited).then(|| span.clone())
+    };
+    let seed = place("seed").and_then(|span| Some((span.clone(), scanner.text(&span).parse().ok()?)));
+    Some(Several { n: place("n")?, seed })
 }
 
 /// Where the usage chunk is or would be asked for, and whether the client asked.
