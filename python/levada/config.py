@@ -16,10 +16,12 @@ from levada.values import (
     Count,
     FilePath,
     Host,
+    HostPattern,
     Label,
     ModelName,
     Network,
     Number,
+    Origin,
     ProfileName,
     Seconds,
     Secret,
@@ -118,6 +120,19 @@ class Model(Section):
     default_for: tuple[str, ...] = ()
 
 
+class HostProfile(Section):
+    """The profile that holds at one host name, or with a leading `*.` at all that end so."""
+
+    name: HostPattern
+    profile: ProfileName
+
+
+class Cors(Section):
+    """The origins whose pages may ask; `*` alone is any."""
+
+    origins: tuple[Origin, ...] = ()
+
+
 class Deadlines(Section):
     """Seconds: to connect, to the first byte, between bytes, for a whole call, for the drain."""
 
@@ -178,6 +193,8 @@ class Config(Section):
     listen: Listen = Listen()
     door: Literal["edge", "app"] = "edge"
     profile: ProfileName = "openai"
+    hosts: tuple[HostProfile, ...] = ()
+    cors: Cors = Cors()
     data: FilePath | None = Field(default=Path("data"), validate_default=True)
     threads: Count = Field(default=0, ge=0, le=1024)
     backends: tuple[Backend, ...] = Field(min_length=1)
@@ -199,19 +216,34 @@ class Config(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """A profile made ready: the engine's form of it, its version, and the files it came from."""
+
+    form: Mapping[str, Any] = field(repr=False)
+    version: str = ""
+    files: tuple[Path, ...] = ()
+    any_origin: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Enclosed:
-    """What other files hold that a Config names: certificate and key, every `ca`, the profile."""
+    """What other files hold that a Config names: certificate and key, every `ca`, profiles.
+
+    The first of `profiles` is the usual one; `hosts` has the places of those that names have.
+    """
 
     tls: tuple[str, str] | None = field(default=None, repr=False)
     ca: Mapping[str, str] = field(default_factory=dict, repr=False)
-    profile: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    profile_version: str = ""
+    profiles: tuple[Made, ...] = ()
+    hosts: Mapping[str, int] = field(default_factory=dict)
 
 
 def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     """What no single value shows. Reads raw words too, so it passes over whatever is malformed."""
     yield from _repeated(tree, "backends")
     yield from _repeated(tree, "models")
+    yield from _repeated(tree, "hosts")
+    yield from _any_and_others(tree)
     yield from _strangers(tree)
     yield from _too_long(tree)
     listen = _section(tree, "listen")
@@ -235,8 +267,17 @@ def _repeated(tree: Mapping[str, Any], section: str) -> Iterator[tuple[Where, st
     first: dict[str, int] = {}
     for index, item in _entries(tree, section):
         name = item.get("name")
-        if isinstance(name, str) and first.setdefault(name, index) != index:
-            yield (section, index, "name"), f"'{name}' is the name of {section}[{first[name]}] too"
+        if not isinstance(name, str):
+            continue
+        known = first.setdefault(name.lower() if section == "hosts" else name, index)
+        if known != index:
+            yield (section, index, "name"), f"'{name}' is the name of {section}[{known}] too"
+
+
+def _any_and_others(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    origins = _section(tree, "cors").get("origins")
+    if isinstance(origins, list | tuple) and "*" in origins and len(origins) > 1:
+        yield ("cors", "origins", origins.index("*")), "'*' is any origin: it stands alone"
 
 
 def _strangers(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:

@@ -8,6 +8,7 @@ use crate::chunk::Fingerprint;
 use crate::endpoint::Endpoint;
 use crate::shape::{Id, Objects, Shapes};
 use crate::snapshot::document::{self, Fields, texts};
+use crate::snapshot::url::{PATH, is_path};
 
 /// One contract.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +17,8 @@ pub struct Profile {
     pub name: Box<str>,
     /// Members that no client may send, whatever else is allowed; one may end in `*`.
     pub denied: Vec<Box<str>>,
+    /// What stands before the path of every endpoint: one of these.
+    pub base_paths: Vec<Box<str>>,
     /// An explicit null counts as a value where the SDK's types know none.
     pub null_counts: bool,
     /// A stream that breaks ends by the end of its connection, without an error event.
@@ -172,6 +175,7 @@ impl Profile {
     pub(crate) fn read(mut fields: Fields<'_>) -> Self {
         let name = fields.text("name", |text| !text.is_empty(), "must be a name");
         let denied = texts(&mut fields, "denied");
+        let base_paths = base_paths(&mut fields);
         let null_counts = fields.flag("null_counts");
         let severs = fields.flag("severs");
         let schema_fallback = match &*fields.text(
@@ -201,6 +205,7 @@ impl Profile {
         Self {
             name,
             denied,
+            base_paths,
             null_counts,
             severs,
             body_bytes,
@@ -219,6 +224,14 @@ impl Rules {
     pub fn validates(&self, name: &str) -> bool {
         self.fields.iter().any(|field| *field.name == *name && field.action == Action::Validate)
     }
+}
+
+fn base_paths(fields: &mut Fields<'_>) -> Vec<Box<str>> {
+    let paths = texts(fields, "base_paths");
+    if paths.iter().any(|path| !is_path(path)) {
+        fields.problem("base_paths", PATH);
+    }
+    paths
 }
 
 fn errors(mut fields: Fields<'_>) -> Errors {
