@@ -81,6 +81,9 @@ class Gateway:
     def open(self, method: str, path: str, headers: Headers, body: bytes) -> Call:
         """Both in one: authenticated and opened, for a request whose body is at hand."""
 
+    def profile(self, host: str | None) -> int:
+        """The place among the snapshot's profiles of the one that holds for a Host header."""
+
     def records(self, limit: int) -> bytes:
         """The newest finished calls as JSON lines, oldest first."""
 

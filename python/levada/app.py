@@ -27,7 +27,7 @@ from levada import loading, snapshot
 from levada.admin.api import Api
 from levada.admin.auth import Guard
 from levada.asgi import Receive, Routes, Scope, Send, raw_path
-from levada.config import Config
+from levada.config import Config, Enclosed
 from levada.contract import Contract
 from levada.control import keys
 from levada.control.discovery import Discovery
@@ -56,6 +56,7 @@ class Inheritance:
     """What the parent process hands to its worker."""
 
     config: Config  # as the parent read it: what it bound, and a last resort
+    enclosed: Enclosed  # and what the files hold that it names
     data: Path
     public: socket.socket
     admin: socket.socket
@@ -108,9 +109,9 @@ class App:
 
     async def _build(self, stack: AsyncExitStack) -> Routes:
         """Everything in its order; the stack knows how each is taken down."""
-        config = self._config()
+        config, enclosed = self._read()
         configure(config.log.level, config.log.format)
-        store, gateway, running = await self._engine(config, stack)
+        store, gateway, running = await self._engine(config, enclosed, stack)
         held = Keys(gateway, store)
         await held.first()
         discovery = Discovery(gateway, running)
@@ -142,10 +143,9 @@ class App:
         return routes
 
     async def _engine(
-        self, config: Config, stack: AsyncExitStack
+        self, config: Config, enclosed: Enclosed, stack: AsyncExitStack
     ) -> tuple[Store, Gateway, Running]:
         """Store, engine and what the engine runs on."""
-        enclosed = loading.enclosed(config)
         data = self._data(config, stack)
         store = await Store.open(data)
         stack.push_async_callback(store.close)
@@ -156,16 +156,16 @@ class App:
         stack.callback(gateway.close)
         return store, gateway, Running(gateway, self._source, config, enclosed, store.pepper)
 
-    def _config(self) -> Config:
-        """As it reads now; for a worker whose file went bad, as its parent read it."""
+    def _read(self) -> tuple[Config, Enclosed]:
+        """As it reads now; for a worker whose files went bad, as its parent read them."""
         try:
-            return self._source.load()
+            return self._source.read()
         except loading.ConfigProblems as error:
             if self._inherited is None:
                 raise
             problems = [str(one) for one in error.problems]
             log.error("the configuration is not taken; the parent's stays", problems=problems)
-            return self._inherited.config
+            return self._inherited.config, self._inherited.enclosed
 
     def _data(self, config: Config, stack: AsyncExitStack) -> Path:
         if self._inherited is not None:

@@ -79,11 +79,11 @@ def serve(
 
     flags = loading.Overrides(tuple(backend or ()), host, port, admin_port, door, profile, data)
     source = loading.Source(loading.locate(config), flags)
-    settings = loaded(source.load)
+    settings, enclosed = loaded(source.read)
     key = loaded(loading.given_key)
     from levada.server import serve as run
 
-    raise typer.Exit(run(settings, key=key, source=source))
+    raise typer.Exit(run(settings, enclosed, key=key, source=source))
 
 
 @app.command()

@@ -16,10 +16,12 @@ from levada.values import (
     Count,
     FilePath,
     Host,
+    HostPattern,
     Label,
     ModelName,
     Network,
     Number,
+    Origin,
     ProfileName,
     Seconds,
     Secret,
@@ -109,6 +111,26 @@ class Abilities(Section):
     vocabulary: Count | None = Field(default=None, ge=1, le=2**32)
 
 
+EndpointName = Literal[
+    "chat.completions",
+    "completions",
+    "embeddings",
+    "responses",
+    "messages",
+    "messages.count_tokens",
+    "rerank",
+    "score",
+    "tokenize",
+    "detokenize",
+    "moderations",
+    "images.generations",
+    "images.edits",
+    "audio.transcriptions",
+    "audio.translations",
+    "audio.speech",
+]
+
+
 class Model(Section):
     """One model as clients see it: without `backends` all that serve it, as `upstream` there."""
 
@@ -119,7 +141,20 @@ class Model(Section):
     created: Count = Field(default=_CREATED, ge=0, le=2**53)
     category: Category | None = None
     abilities: Abilities = Abilities()
-    default_for: tuple[str, ...] = ()
+    default_for: tuple[EndpointName, ...] = ()
+
+
+class HostProfile(Section):
+    """The profile that holds at one host name, or with a leading `*.` at all that end so."""
+
+    name: HostPattern
+    profile: ProfileName
+
+
+class Cors(Section):
+    """The origins whose pages may ask; `*` alone is any."""
+
+    origins: tuple[Origin, ...] = ()
 
 
 class Deadlines(Section):
@@ -138,7 +173,7 @@ class Window(Section):
     requests: Count = Field(ge=1, le=2**32 - 1)
     per_s: Seconds = Field(ge=0.001, le=366 * 86400)
     burst: Count | None = Field(default=None, ge=1, le=2**32 - 1)
-    endpoints: tuple[str, ...] = ()
+    endpoints: tuple[EndpointName, ...] = ()
 
 
 class Limits(Section):
@@ -192,6 +227,8 @@ class Config(Section):
     listen: Listen = Listen()
     door: Literal["edge", "app"] = "edge"
     profile: ProfileName = "openai"
+    hosts: tuple[HostProfile, ...] = ()
+    cors: Cors = Cors()
     data: FilePath | None = Field(default=Path("data"), validate_default=True)
     threads: Count = Field(default=0, ge=0, le=1024)
     backends: tuple[Backend, ...] = Field(min_length=1)
@@ -213,21 +250,37 @@ class Config(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """A profile made ready: the engine's form of it, its version, and the files it came from."""
+
+    form: Mapping[str, Any] = field(repr=False)
+    version: str = ""
+    files: tuple[Path, ...] = ()
+    any_origin: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Enclosed:
-    """What other files hold that a Config names: certificate and key, every `ca`, the profile."""
+    """What other files hold that a Config names: certificate and key, every `ca`, profiles.
+
+    The first of `profiles` is the usual one; `hosts` has the places of those that names have.
+    """
 
     tls: tuple[str, str] | None = field(default=None, repr=False)
     ca: Mapping[str, str] = field(default_factory=dict, repr=False)
-    profile: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    profile_version: str = ""
+    profiles: tuple[Made, ...] = ()
+    hosts: Mapping[str, int] = field(default_factory=dict)
 
 
 def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     """What no single value shows. Reads raw words too, so it passes over whatever is malformed."""
     yield from _repeated(tree, "backends")
     yield from _repeated(tree, "models")
+    yield from _repeated(tree, "hosts")
+    yield from _any_and_others(tree)
     yield from _strangers(tree)
     yield from _too_long(tree)
+    yield from _too_few(tree)
     listen = _section(tree, "listen")
     port = str(listen.get("port", 8080))
     if port != "0" and port == str(listen.get("admin_port", 8081)):
@@ -249,8 +302,17 @@ def _repeated(tree: Mapping[str, Any], section: str) -> Iterator[tuple[Where, st
     first: dict[str, int] = {}
     for index, item in _entries(tree, section):
         name = item.get("name")
-        if isinstance(name, str) and first.setdefault(name, index) != index:
-            yield (section, index, "name"), f"'{name}' is the name of {section}[{first[name]}] too"
+        if not isinstance(name, str):
+            continue
+        known = first.setdefault(name.lower() if section == "hosts" else name, index)
+        if known != index:
+            yield (section, index, "name"), f"'{name}' is the name of {section}[{known}] too"
+
+
+def _any_and_others(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    origins = _section(tree, "cors").get("origins")
+    if isinstance(origins, list | tuple) and "*" in origins and len(origins) > 1:
+        yield ("cors", "origins", origins.index("*")), "'*' is any origin: it stands alone"
 
 
 def _strangers(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
@@ -267,6 +329,14 @@ def _strangers(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
             if name in seen:
                 yield where, f"'{name}' is listed twice"
             seen.add(name)
+
+
+def _too_few(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    for index, window in _entries(_section(tree, "limits"), "requests"):
+        requests, burst = (_lenient(window.get(name)) for name in ("requests", "burst"))
+        if requests is not None and burst is not None and burst < requests:
+            message = f"{burst:g} is less than its {requests:g} requests"
+            yield ("limits", "requests", index, "burst"), message
 
 
 def _too_long(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:

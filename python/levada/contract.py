@@ -7,8 +7,8 @@ the engine has now. Whoever does not read is answered like on any unknown path.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from levada.asgi import Handler, Receive, Scope, Send, header, send_whole
 from levada.profiles.facts import facts
@@ -16,6 +16,7 @@ from levada.profiles.html import html
 from levada.profiles.openapi import openapi
 
 if TYPE_CHECKING:
+    from levada.config import Made
     from levada.control.refresh import Running
 
 HTML = b"text/html; charset=utf-8"
@@ -33,6 +34,8 @@ POLICY = (
 ANYBODY = ((b"access-control-allow-origin", b"*"),)
 SCHEMES = (b"http", b"https")
 READING = ("GET", "HEAD")
+# Of how many profiles what was written is kept.
+KEPT = 8
 
 
 class Contract:
@@ -41,35 +44,53 @@ class Contract:
     def __init__(self, running: Running, otherwise: Handler) -> None:
         self._running = running
         self._otherwise = otherwise
-        # What was written last, and of what: a reload brings another profile, never a changed one.
-        self._made: Mapping[str, Any] | None = None
-        self._document = b""
-        self._page = b""
-        self._base: str | None = None
+        self._written: tuple[Written, ...] = ()
 
     async def page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /docs/compatibility: the page, with the address that it was asked for at."""
         if scope["method"] not in READING:
             await self._otherwise(scope, receive, send)
             return
-        self._write(base(scope))
-        await send_whole(send, 200, HTML, self._page, POLICY)
+        await send_whole(send, 200, HTML, self._read(scope).page(base(scope)), POLICY)
 
     async def document(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /openapi.json."""
         if scope["method"] not in READING:
             await self._otherwise(scope, receive, send)
             return
-        self._write(self._base)
-        await send_whole(send, 200, JSON, self._document, ANYBODY)
+        written = self._read(scope)
+        anybody = ANYBODY if written.made.any_origin else ()
+        await send_whole(send, 200, JSON, written.document(), anybody)
 
-    def _write(self, base: str | None) -> None:
-        made, version = self._running.profile()
-        if made is not self._made:
-            self._document = json.dumps(openapi(made, version), ensure_ascii=False).encode()
-        if made is not self._made or base != self._base:
-            self._page = html(facts(made, version), base).encode()
-        self._made, self._base = made, base
+    def _read(self, scope: Scope) -> Written:
+        """What is written of the profile of the host that is asked; the latest few are kept."""
+        host = header(scope["headers"], b"host")
+        made = self._running.profile(None if host is None else host.decode("latin-1"))
+        others = [one for one in self._written if one.made is not made]
+        (written,) = [one for one in self._written if one.made is made] or [Written(made)]
+        self._written = (written, *others[: KEPT - 1])
+        return written
+
+
+@dataclass(slots=True)
+class Written:
+    """What was written last of a profile: a reload brings another one, never a changed one."""
+
+    made: Made
+    _page: tuple[str | None, bytes] | None = None
+    _document: bytes = b""
+
+    def page(self, base: str | None) -> bytes:
+        if self._page is None or self._page[0] != base:
+            told = facts(self.made.form, self.made.version)
+            self._page = base, html(told, base).encode()
+        return self._page[1]
+
+    def document(self) -> bytes:
+        if not self._document:
+            told = openapi(self.made.form, self.made.version)
+            self._document = json.dumps(told, ensure_ascii=False).encode()
+        return self._document
 
 
 def base(scope: Scope) -> str | None:

@@ -6,7 +6,7 @@ environment, the environment over the file, the file over the defaults.
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from levada import document, profiles, wording
-from levada.config import Config, Enclosed, Where, contradictions
+from levada.config import Config, Enclosed, Made, Where, contradictions
 from levada.document import ConfigProblems as ConfigProblems
 from levada.document import Problem, spell
-from levada.profiles.compiled import compiled
+from levada.profiles.compiled import timed
 from levada.references import UnresolvedError, expand
 
 _FILE_BYTES = 1024 * 1024
@@ -49,7 +49,14 @@ class Source:
 
     def load(self, environ: Environ | None = None) -> Config:
         """The Config as it reads now; ConfigProblems."""
-        return load(self.path, self.overrides, environ)
+        return self.read(environ)[0]
+
+    def read(self, environ: Environ | None = None) -> tuple[Config, Enclosed]:
+        """The same, and what the files that it names hold; ConfigProblems."""
+        draft = _Draft(_environ(environ), locate(self.path, environ))
+        draft.read()
+        draft.override(self.overrides)
+        return draft.judge()
 
 
 def locate(path: Path | None, environ: Environ | None = None) -> Path | None:
@@ -71,17 +78,14 @@ def load(
     path: Path | None, overrides: Overrides | None = None, environ: Environ | None = None
 ) -> Config:
     """The Config of a file, or of flags and environment alone; ConfigProblems."""
-    draft = _Draft(_environ(environ), locate(path, environ))
-    draft.read()
-    draft.override(overrides or Overrides())
-    return draft.judge()
+    return Source(path, overrides or Overrides()).load(environ)
 
 
 def check(path: Path, environ: Environ | None = None) -> Config:
     """The Config of a file alone, whatever the environment would put over it; ConfigProblems."""
     draft = _Draft(_environ(environ), path)
     draft.read()
-    return draft.judge()
+    return draft.judge()[0]
 
 
 def data_folder(source: Source, environ: Environ | None = None) -> Path | None:
@@ -96,39 +100,13 @@ def data_folder(source: Source, environ: Environ | None = None) -> Path | None:
     return load(path, source.overrides, environ).data
 
 
-def enclosed(config: Config) -> Enclosed:
-    """What the files hold now, for certificates are renewed in place. ConfigProblems."""
-    problems: list[Problem] = []
-
-    def text(where: Where, path: Path) -> str:
-        try:
-            return _pem(path)
-        except UnresolvedError as error:
-            problems.append(Problem(str(path), None, spell(where), str(error)))
-            return ""
-
-    pair = None
-    if config.listen.tls is not None:
-        certificate, key = config.listen.tls.certificate, config.listen.tls.key
-        where = ("listen", "tls")
-        pair = (text((*where, "certificate"), certificate), text((*where, "key"), key))
-    authorities = {
-        backend.name: text(("backends", index, "ca"), backend.ca)
-        for index, backend in enumerate(config.backends)
-        if backend.ca is not None
-    }
-    profile: dict[str, Any] = {}
-    version = ""
-    try:
-        read = profiles.load(config.profile)
-        windows = config.limits.requests
-        own = None if windows is None else [window.model_dump() for window in windows]
-        profile, version = compiled(read, own), read.version
-    except profiles.ProfileError as error:
-        problems.append(Problem(config.profile, None, "profile", str(error)))
-    if problems:
-        raise ConfigProblems(problems)
-    return Enclosed(pair, authorities, profile, version)
+def _limited(made: Made, config: Config) -> Made:
+    """The profile with what the operator says of how often callers may ask."""
+    windows = config.limits.requests
+    if windows is None:
+        return made
+    rate = {**made.form["rate"], "windows": timed(one.model_dump() for one in windows)}
+    return replace(made, form={**made.form, "rate": rate})
 
 
 def _environ(environ: Environ | None) -> Environ:
@@ -171,6 +149,9 @@ class _Draft:
         self.written: dict[Where, str] = {}
         self.problems: list[Problem] = []
         self.spoilt: set[Where] = set()
+        self.pems: dict[Path, str] = {}
+        self.made: dict[str, Made] = {}
+        self.tried: set[str] = set()
 
     def read(self) -> None:
         """The file: its YAML, then the references in its texts."""
@@ -212,21 +193,34 @@ class _Draft:
             # a folder named by a flag is relative to where the flag was typed, not to the file
             self._put(where, origin, Path(str(given)).absolute() if flag == "data" else given)
 
-    def judge(self) -> Config:
-        """The Config, if nothing at all is wrong."""
+    def judge(self) -> tuple[Config, Enclosed]:
+        """The Config and what the files hold, if nothing at all is wrong."""
         if self.path is None and "backends" not in self.values:
             message = "there is no backend; give --backend URL or --config FILE"
             raise ConfigProblems([Problem("levada", None, "", message)])
         for where, path in self._pem_paths():
             self._try_pem(where, path)
-        self._try_profile(self.values.get("profile", "openai"))
+        for where, name in self._profile_names():
+            self._try_profile(where, name)
+        self._try_origins()
         try:
             config = Config.model_validate(self.values, context={"base": self.base})
         except ValidationError as error:
             self._explain(error.errors(include_url=False))
         if self.problems:
             raise ConfigProblems(sorted(self.problems, key=lambda found: found.line or 0))
-        return config
+        return config, self._enclosed(config)
+
+    def _enclosed(self, config: Config) -> Enclosed:
+        """What was read, in the order of the Config: each profile once."""
+        tls, pems = config.listen.tls, self.pems
+        places = {name: place for place, name in enumerate(self.made)}
+        return Enclosed(
+            (pems[tls.certificate], pems[tls.key]) if tls else None,
+            {backend.name: pems[backend.ca] for backend in config.backends if backend.ca},
+            tuple(_limited(made, config) for made in self.made.values()),
+            {host.name: places[host.profile] for host in config.hosts},
+        )
 
     def _put(self, where: Where, origin: str, value: object) -> None:
         stale = [place for place in self.places if place[: len(where)] == where]
@@ -275,17 +269,44 @@ class _Draft:
 
     def _try_pem(self, where: Where, path: Path) -> None:
         try:
-            _pem(path)
+            self.pems[path] = _pem(path)
         except UnresolvedError as error:
             self._problem(where, str(error))
 
-    def _try_profile(self, name: object) -> None:
-        if not isinstance(name, str):
+    def _profile_names(self) -> Iterator[tuple[Where, str]]:
+        """The usual one first."""
+        hosts = self.values.get("hosts")
+        named: list[tuple[Where, Any]] = [(("profile",), self.values.get("profile", "openai"))]
+        for index, host in enumerate(hosts if isinstance(hosts, list) else []):
+            if isinstance(host, dict):
+                named.append((("hosts", index, "profile"), host.get("profile")))
+        for where, name in named:
+            if isinstance(name, str):
+                in_a_file = name.endswith((".yaml", ".yml"))
+                yield where, str(self.base / name) if in_a_file else name
+
+    def _try_profile(self, where: Where, name: str) -> None:
+        if name in self.tried:
             return
+        self.tried.add(name)
         try:
-            compiled(profiles.load(self.base / name if name.endswith((".yaml", ".yml")) else name))
+            self.made[name] = profiles.make(name)
         except profiles.ProfileError as error:
-            self._problem(("profile",), str(error))
+            for problem in error.problems:
+                if problem.line is None:
+                    self._problem(where, problem.message)
+                else:
+                    self.problems.append(problem)
+
+    def _try_origins(self) -> None:
+        cors = self.values.get("cors")
+        origins = cors.get("origins") if isinstance(cors, dict) else None
+        if not isinstance(origins, list) or "*" not in origins:
+            return
+        for made in self.made.values():
+            if not made.any_origin:
+                message = f"'*' is any origin, which the profile {made.form['name']} rules out"
+                self._problem(("cors", "origins"), message, "name the origins that may ask")
 
     def _problem(self, where: Where, message: str, hint: str | None = None) -> None:
         near = where

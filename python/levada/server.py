@@ -39,7 +39,7 @@ from levada.sockets import BACKLOG, address, bind, bind_local
 
 if TYPE_CHECKING:
     from levada.app import App
-    from levada.config import Config
+    from levada.config import Config, Enclosed
     from levada.loading import Source
 
 log = structlog.get_logger(__name__)
@@ -302,19 +302,23 @@ def options(config: Config, local: Path) -> dict[str, Any]:
     }
 
 
-def serve(config: Config, *, key: str | None = None, source: Source | None = None) -> int:
+def serve(
+    config: Config, enclosed: Enclosed, *, key: str | None = None, source: Source | None = None
+) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. `source` is where reloads read from."""
     multiprocessing.set_start_method("fork", force=True)
     configure(config.log.level, config.log.format)
     with ExitStack() as stack:
         try:
-            return _serve(config, key, source, stack)
+            return _serve(config, enclosed, key, source, stack)
         except (OSError, ValueError) as error:
             print(f"levada: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
             return 1
 
 
-def _serve(config: Config, key: str | None, source: Source | None, stack: ExitStack) -> int:
+def _serve(
+    config: Config, enclosed: Enclosed, key: str | None, source: Source | None, stack: ExitStack
+) -> int:
     listen, write_seconds = config.listen, config.limits.write_seconds
     public = stack.enter_context(bind(listen.host, listen.port, write_seconds))
     admin = stack.enter_context(bind(listen.admin_host, listen.admin_port, write_seconds))
@@ -337,7 +341,8 @@ def _serve(config: Config, key: str | None, source: Source | None, stack: ExitSt
 
         if config.door == "app":
             take_turns()
-        inherited = Inheritance(config, data, public, admin, local, guard, ready, orphaned)
+        read = (config, enclosed)
+        inherited = Inheritance(*read, data, public, admin, local, guard, ready, orphaned)
         return create_app(source, inherited)
 
     door = public if config.door == "app" else local

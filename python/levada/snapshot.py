@@ -69,7 +69,9 @@ def compile(
         },
         "retry": config.retry.model_dump(),
         "breaker": config.breaker.model_dump(),
-        "profile": enclosed.profile,
+        "profiles": [made.form for made in enclosed.profiles],
+        "hosts": dict(enclosed.hosts),
+        "origins": list(config.cors.origins),
         "tls": enclosed.tls and {"certificate": enclosed.tls[0], "key": enclosed.tls[1]},
     }
     return _json(document)

@@ -15,6 +15,10 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d)?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
+_PATTERN = re.compile(r"(\*\.)?[a-z0-9_-][a-z0-9._-]{0,252}")
+_ORIGIN = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?"
+)
 _PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 
 
@@ -55,6 +59,22 @@ def _host(value: str) -> str:
     if ":" in bare:
         _address(bare)
     return bare
+
+
+def _pattern(value: str) -> str:
+    """A name as clients ask for it: a port and the dot of the root say nothing of it."""
+    name = value.lower()
+    if not _PATTERN.fullmatch(name) and not (name.startswith("[") and _HOST.fullmatch(name)):
+        raise ValueError("is not a host name without a port, such as api.example or *.example")
+    return name.removesuffix(".")
+
+
+def _origin(value: str) -> str:
+    """An origin as browsers send it: in lower case, without the port of its scheme."""
+    origin = value.lower()
+    if origin != "*" and not _ORIGIN.fullmatch(origin):
+        raise ValueError("is not an origin such as https://app.example or '*'")
+    return re.sub(r"(?<=^https)(.*):443$|(?<=^http)(.*):80$", r"\1\2", origin)
 
 
 def _address(value: str) -> None:
@@ -117,6 +137,8 @@ Number = Annotated[float, BeforeValidator(_no_bool)]
 Label = Annotated[str, AfterValidator(_label)]
 ModelName = Annotated[str, AfterValidator(_model_name)]
 Host = Annotated[str, AfterValidator(_host)]
+HostPattern = Annotated[str, AfterValidator(_pattern)]
+Origin = Annotated[str, AfterValidator(_origin)]
 Network = Annotated[str, AfterValidator(_network)]
 Url = Annotated[str, AfterValidator(_url)]
 Secret = Annotated[SecretStr, AfterValidator(_sendable)]

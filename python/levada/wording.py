@@ -34,6 +34,9 @@ _SENTENCES = {
     "value_error": "{value} {error}",
     "missing": "is missing",
     "extra_forbidden": "unknown key",
+    "dict_type": "{value} is not a mapping",
+    "list_type": "{value} is not a list",
+    "string_pattern_mismatch": "{value} does not match {pattern}",
 }
 _SHOWN = 80
 
@@ -50,11 +53,16 @@ def sentence(error: ErrorDetails, written: Mapping[Where, str]) -> tuple[str, st
         name = str(where[-1])
         return f"unknown key '{name}'", nearest(name, known(where[:-1]))
     shown = "the value" if is_secret(where) else _show(written.get(where, error["input"]))
-    context = error.get("ctx", {})
-    message = _SENTENCES.get(kind, "{value} does not fit").format(value=shown, **context)
     if kind == "literal_error" and isinstance(error["input"], str):
-        return message, nearest(error["input"], _choices(where))
-    return message, None
+        return message(error, shown), nearest(error["input"], _choices(where))
+    return message(error, shown), None
+
+
+def message(error: ErrorDetails, shown: str | None = None) -> str:
+    """The sentence alone, about the value itself or what is shown in its place."""
+    value = _show(error["input"]) if shown is None else shown
+    context = error.get("ctx", {})
+    return _SENTENCES.get(error["type"], "{value} does not fit").format(value=value, **context)
 
 
 def nearest(word: str, right: Iterable[str]) -> str | None:

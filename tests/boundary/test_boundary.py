@@ -66,7 +66,8 @@ def snapshot(url: str, version: int = 1, **more: Any) -> bytes:
         "limits": {"body_bytes": 20971520, "event_bytes": 1048576},
         "retry": {"ratio": 0.1, "per_second": 3.0},
         "breaker": {"failures": 1000, "open_seconds": 5.0},
-        "profile": compiled(load("openai")),
+        "profiles": [compiled(load("openai")), compiled(load("flexai"))],
+        "hosts": {"api.flex.example": 1},
         "tls": None,
         **more,
     }

@@ -20,6 +20,7 @@ DOORS = {
         "values.py",
         "loading.py",
         "wording.py",
+        "profiles/mistakes.py",
         "profiles/schema.py",
         "profiles/generate.py",
     },

@@ -28,6 +28,7 @@ class Host:
         body: Any = None,
         method: str = "POST",
         key: str | None = None,
+        at: str = "levada.test",
         **headers: str,
     ) -> tuple[Answer, list[Any]]:
         """The answer, and the bodies that the backend was sent for it."""
@@ -47,7 +48,7 @@ class Host:
         with Wire(self.levada.base, timeout=10) as wire:
             # A body that is too large is refused before all of it has been sent.
             with suppress(BrokenPipeError):
-                wire.send(request(method, path, "levada.test", lines, sent))
+                wire.send(request(method, path, at, lines, sent))
             answer = wire.read_answer()
         assert answer is not None
         bodies = [call.body for call in self.backend.calls]

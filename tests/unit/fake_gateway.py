@@ -80,6 +80,10 @@ class FakeGateway:
         self.documents.append(json.loads(document))
         return int(self.documents[-1]["version"])
 
+    def profile(self, host: str | None) -> int:
+        self.seen.append(("profile", host))
+        return 0
+
     def keys(self, changes: bytes) -> int:
         self.seen.append(("keys", json.loads(changes)))
         return 1

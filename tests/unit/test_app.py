@@ -44,8 +44,10 @@ class Parent:
         self.ready: list[bool] = []
         self.sockets = [bind("127.0.0.1", 0, 30), bind("127.0.0.1", 0, 30), bind_local(folder)]
         public, admin, local = self.sockets
+        config, enclosed = self.source.read()
         self.inheritance = Inheritance(
-            config=self.source.load(),
+            config=config,
+            enclosed=enclosed,
             data=folder / "data",
             public=public,
             admin=admin,

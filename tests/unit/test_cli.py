@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from levada import loading
 from levada.cli import app, main
-from levada.config import Config
+from levada.config import Config, Enclosed
 
 MINIMAL = "backends:\n  - {name: a, url: 'http://h:8000'}\n"
 
@@ -39,7 +39,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, str | None, lo
     """Takes the place of the server; what it was called with."""
     calls: list[tuple[Config, str | None, loading.Source]] = []
 
-    def serve(config: Config, *, key: str | None, source: loading.Source) -> int:
+    def serve(
+        config: Config, enclosed: Enclosed, *, key: str | None, source: loading.Source
+    ) -> int:
         calls.append((config, key, source))
         return 0
 

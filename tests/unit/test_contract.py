@@ -7,7 +7,6 @@ import pytest
 
 from levada import profiles
 from levada.contract import Contract
-from levada.profiles.compiled import compiled
 
 HOST = [(b"host", b"levada.test:8080")]
 
@@ -19,11 +18,10 @@ class InForce:
         self.take(name)
 
     def take(self, name: str) -> None:
-        profile = profiles.load(name)
-        self.now = compiled(profile), profile.version
+        self.now = {None: profiles.make(name), "flex.test": profiles.make("flexai")}
 
-    def profile(self) -> Any:
-        return self.now
+    def profile(self, host: str | None) -> Any:
+        return self.now.get(host, self.now[None])
 
 
 async def otherwise(scope: Any, receive: Any, send: Any) -> None:
@@ -94,3 +92,16 @@ async def test_the_address_is_the_one_that_was_asked(headers: Any, scheme: str, 
 @pytest.mark.asyncio
 async def test_whoever_does_not_read_finds_nothing(what: str) -> None:
     assert (await Site().get(what, "POST"))[::2] == (404, "nowhere")
+
+
+@pytest.mark.asyncio
+async def test_each_host_shows_its_own() -> None:
+    site = Site("ionos")
+    flex = [(b"host", b"flex.test")]
+    for _ in range(2):
+        assert "<h1>ionos</h1>" in (await site.get("page"))[2]
+        assert "<h1>flexai</h1>" in (await site.get("page", headers=flex))[2]
+    status, headers, text = await site.get("document", headers=flex)
+    assert (status, json.loads(text)["info"]["title"][:7]) == (200, "flexai:")
+    # What lets no page of any origin in does not hand out its description to them either.
+    assert b"access-control-allow-origin" not in headers

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from levada import loading
+from levada import loading, profiles
 from levada.document import ConfigProblems
 from levada.loading import Overrides, Source
 
@@ -191,16 +191,15 @@ def test_paths_are_relative_to_the_file(file: Path) -> None:
         "data: state\nlisten: {tls: {certificate: c.pem, key: k.pem}}\n"
         "backends:\n  - {name: a, url: 'https://h', ca: ca.pem}\n  - {name: b, url: 'http://h'}\n"
     )
-    config = loading.load(file, None, {})
+    config, enclosed = Source(file).read({})
     assert config.data == file.parent / "state"
-    enclosed = loading.enclosed(config)
     assert enclosed.tls == (PEM, PEM)
     assert enclosed.ca == {"a": PEM}
     assert "BEGIN" not in repr(enclosed)
     (file.parent / "ca.pem").unlink()
     (file.parent / "k.pem").write_text("nothing")
     with pytest.raises(ConfigProblems) as refused:
-        loading.enclosed(config)
+        Source(file).read({})
     texts = [str(problem) for problem in refused.value.problems]
     assert texts[0].endswith(f"listen.tls.key: '{file.parent}/k.pem' holds no PEM block")
     assert "backends[0].ca: cannot read" in texts[1]
@@ -208,7 +207,7 @@ def test_paths_are_relative_to_the_file(file: Path) -> None:
 
 def test_no_pem_file_is_needed(file: Path) -> None:
     file.write_text(MINIMAL)
-    enclosed = loading.enclosed(loading.load(file, None, {}))
+    _, enclosed = Source(file).read({})
     assert (enclosed.tls, enclosed.ca) == (None, {})
 
 
@@ -313,11 +312,86 @@ def test_a_profile_is_named_or_lies_beside_the_file(file: Path) -> None:
     own = file.with_name("own.yaml")
     own.write_text("id: own\nversion: '1'\nextends: flexai\nendpoints: {embeddings: absent}\n")
     file.write_text(GPU + "profile: own.yaml\n")
-    config = loading.load(file, Overrides(), {})
+    config, enclosed = Source(file).read({})
     assert config.profile == str(own)
-    enclosed = loading.enclosed(config)
-    assert enclosed.profile["name"] == "own"
-    assert enclosed.profile["endpoints"]["embeddings"] is None
+    (made,) = enclosed.profiles
+    assert made.form["name"] == "own"
+    assert made.form["endpoints"]["embeddings"] is None
+    assert [one.name for one in made.files] == ["own.yaml", "flexai.yaml", "openai.yaml"]
     own.unlink()
     with pytest.raises(ConfigProblems, match="no profile is named"):
-        loading.enclosed(config)
+        Source(file).read({})
+
+
+HOSTS = """
+hosts:
+  - {name: API.Flex.example, profile: flexai}
+  - {name: "*.own.example", profile: own.yaml}
+  - {name: flex.example., profile: flexai}
+"""
+
+
+def test_each_profile_is_made_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = file.with_name("own.yaml")
+    own.write_text("id: own\nversion: '1'\nextends: flexai\n")
+    file.write_text(GPU + HOSTS)
+    made, make = [], profiles.make
+    monkeypatch.setattr(profiles, "make", lambda name: made.append(name) or make(name))
+    config, enclosed = Source(file).read({})
+    assert made == ["openai", "flexai", str(own)]
+    assert [one.form["name"] for one in enclosed.profiles] == ["openai", "flexai", "own"]
+    assert enclosed.hosts == {"api.flex.example": 1, "*.own.example": 2, "flex.example": 1}
+    assert config.hosts[1].profile == str(own)
+
+
+def test_a_mistake_in_any_profile_has_its_line(file: Path) -> None:
+    own = file.with_name("own.yaml")
+    own.write_text("id: own\nversion: '1'\nextends: flexai\nunknown_parms: drop\n")
+    said = one_problem(file, GPU + HOSTS)
+    assert (
+        said
+        == "own.yaml:4: unknown_parms: unknown key 'unknown_parms'; did you mean 'unknown_params'?"
+    )
+    own.unlink()
+    assert one_problem(file, GPU + HOSTS).startswith("levada.yaml:5: hosts[1].profile: no profile")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "hosts: [{name: a, profile: flexai}, {name: A, profile: ionos}]",
+            "hosts[1].name: 'A' is the",
+        ),
+        ("hosts: [{name: 'a:80', profile: flexai}]", "hosts[0].name: 'a:80' is not a host name"),
+        ("hosts: [{name: '*.*.a', profile: flexai}]", "hosts[0].name: '*.*.a' is not a host name"),
+        ("hosts: [{name: a, profile: flexi}]", "hosts[0].profile: no profile is named 'flexi'"),
+        ("hosts: [{profile: flexai}]", "hosts[0].name: is missing"),
+        ("hosts: [a]", "hosts[0]: 'a' is not a mapping"),
+        (
+            "cors: {origins: [https://a.example/]}",
+            "cors.origins[0]: 'https://a.example/' is not an",
+        ),
+        (
+            "cors: {origins: ['*', https://a.example]}",
+            "cors.origins[0]: '*' is any origin: it stands",
+        ),
+        (
+            "cors: {origins: ['*']}\nprofile: flexai",
+            "cors.origins: '*' is any origin, which the profile flexai rules out; name the origins",
+        ),
+        (
+            "cors: {origins: ['*']}\nhosts: [{name: a, profile: flexai}]",
+            "cors.origins: '*' is any origin, which the profile flexai rules out; name the origins",
+        ),
+    ],
+)
+def test_hosts_and_origins_that_cannot_be(file: Path, text: str, said: str) -> None:
+    assert one_problem(file, GPU + text + "\n").startswith(f"levada.yaml:2: {said}")
+
+
+def test_origins_as_browsers_send_them(file: Path) -> None:
+    file.write_text(GPU + "cors: {origins: [HTTPS://App.example:443, 'http://[::1]:8080']}\n")
+    assert loading.load(file, None, {}).cors.origins == ("https://app.example", "http://[::1]:8080")
+    file.write_text(GPU + "cors: {origins: ['*']}\n")
+    assert loading.load(file, None, {}).cors.origins == ("*",)

@@ -44,8 +44,43 @@ def test_what_a_file_does_not_say_is_said_by_the_one_it_extends(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("endpoints: {chat.completions: {params: {user: ignored}}}", "endpoints.chat.completions"),
-        ("unknown_param: drop", "unknown_param: Extra inputs"),
+        (
+            "endpoints: {chat.completions: {params: {user: ignroe}}}",
+            "params.user: 'ignroe' is not one of 'validate', 'forward' or 'ignore'; did you mean "
+            "'ignore'?",
+        ),
+        (
+            "endpoints: {chat.completions: {params: {n: {do: rejct, message: no}}}}",
+            "params.n.do: 'rejct' is not one of reject, off, map; did you mean 'reject'?",
+        ),
+        (
+            "endpoints: {chat.completions: {params: {n: {do: reject, mesage: no}}}}",
+            "params.n.mesage: unknown key 'mesage'; did you mean 'message'?",
+        ),
+        (
+            "endpoints: {chat.completions: {params: {n: {do: reject}}}}",
+            "endpoints.chat.completions.params.n.message: is missing",
+        ),
+        (
+            "endpoints: {chat.completions: {params: {n: {message: no, except: [1]}}}}",
+            "endpoints.chat.completions.params.n.do: is missing",
+        ),
+        (
+            "endpoints: {chat.completions: {checks: [tool_choise]}}",
+            "endpoints.chat.completions.checks[0]: 'tool_choise' is not one of 'stream_options', ",
+        ),
+        (
+            "endpoints: {chat.completions: {parms: {}}}",
+            "unknown key 'parms'; did you mean 'params'?",
+        ),
+        (
+            "endpoints: {embeddings: absnt}",
+            "embeddings: 'absnt' is not one of 'absent'; did you mean",
+        ),
+        ("unknown_param: drop", "unknown_param: unknown key 'unknown_param'; did you mean"),
+        ("denylist: {a: 1}", "denylist: a mapping is not a list"),
+        ("base_path: []", "base_path: the list is empty"),
+        ("base_path: [v1]", "base_path[0]: 'v1' does not match"),
         ("extends: nobody", "no profile is named 'nobody'"),
         ("extends: mine.yaml", "extends itself"),
         ("errors: [", "mine.yaml"),
@@ -55,8 +90,22 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "mine.yaml"
     head = BASE if "extends" not in text else "id: mine\nversion: '1'\n"
     file.write_text(head + text + "\n")
-    with pytest.raises(profiles.ProfileError, match=words):
+    with pytest.raises(profiles.ProfileError) as caught:
         profiles.load(file)
+    said = str(caught.value.problems[0])
+    line = {"extends": 3, "errors:": 5}.get(text[:7], 4)
+    assert words in said and said.startswith(f"{file}:{line}: "), said
+    assert "literal" not in str(caught.value)
+
+
+def test_a_mistake_in_what_is_extended_stands_in_its_own_file(tmp_path: Path) -> None:
+    base = mine(tmp_path, "null_policy: as_omited\n")
+    (tmp_path / "next.yaml").write_text("id: next\nversion: '1'\nextends: mine.yaml\n")
+    with pytest.raises(profiles.ProfileError, match=f"^{base}:4: null_policy: 'as_omited' is not"):
+        profiles.load(tmp_path / "next.yaml")
+    (tmp_path / "none.yaml").write_text("")
+    with pytest.raises(profiles.ProfileError, match=r"none\.yaml:1: id: is missing"):
+        profiles.load(tmp_path / "none.yaml")
 
 
 def test_what_is_no_profile(tmp_path: Path) -> None:
@@ -78,8 +127,11 @@ def test_what_is_no_profile(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_fit_the_endpoints(tmp_path: Path, text: str, words: str) -> None:
+    file = mine(tmp_path, text + "\n")
     with pytest.raises(profiles.ProfileError, match=words):
-        compiled(profiles.load(mine(tmp_path, text + "\n")))
+        compiled(profiles.load(file))
+    with pytest.raises(profiles.ProfileError, match=f"^{file}:4: .*{words}"):
+        profiles.make(file)
 
 
 def test_fx_1_the_tables_are_those_of_the_pinned_sdk() -> None:

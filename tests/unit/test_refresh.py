@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from fake_gateway import FakeGateway
 
-from levada import loading
 from levada.config import Config, Enclosed
 from levada.control import keys, refresh
 from levada.control.refresh import Keys, RejectedError, Running
@@ -30,8 +29,8 @@ def file(tmp_path: Path) -> Path:
 
 def made(file: Path) -> tuple[FakeGateway, Running]:
     gateway, source = FakeGateway(), Source(file)
-    config = source.load({})
-    running = Running(gateway, source, config, loading.enclosed(config), b"p" * 32)  # type: ignore[arg-type]
+    config, enclosed = source.read({})
+    running = Running(gateway, source, config, enclosed, b"p" * 32)  # type: ignore[arg-type]
     return gateway, running
 
 
@@ -47,17 +46,18 @@ def test_what_a_backend_serves_is_swapped_in_when_it_changes(file: Path) -> None
 
 def test_the_profile_in_force_is_the_one_that_was_taken_last(file: Path) -> None:
     _, running = made(file)
-    first = running.profile()
+    first = running.profile(None)
     assert first[0]["name"] == "openai" and first[1]
     running.found("one", Served("/v1", ("a",)))
-    assert running.profile()[0] is first[0]
+    assert running.profile(None) is first
     file.write_text(ONE + "profile: nobody\n")
     with pytest.raises(RejectedError):
         running.reload()
-    assert running.profile() == first
+    assert running.profile("a") is first
     file.write_text(ONE + "profile: mittwald-shared\n")
     running.reload()
-    assert [running.profile()[0]["name"], running.profile()[1]] == ["mittwald-shared", "2025-07-24"]
+    last = running.profile(None)
+    assert [last.form["name"], last.version] == ["mittwald-shared", "2025-07-24"]
 
 
 def test_a_reload_keeps_what_unchanged_backends_have_answered(file: Path) -> None:

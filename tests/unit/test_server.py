@@ -23,7 +23,7 @@ from granian.constants import Interfaces, Loops
 
 from levada import server, sockets
 from levada.app import App
-from levada.config import Config
+from levada.config import Config, Enclosed
 from levada.loading import Source
 from levada.server import Supervisor, serve
 
@@ -189,7 +189,7 @@ def test_it_prints_where_it_listens_and_hands_everything_to_its_worker(
     monkeypatch.setattr(server, "take_turns", lambda: turns.append(None))
     monkeypatch.setattr(Supervisor, "run", run)
     settings = config(door=door, data=tmp_path / "data")
-    assert serve(settings, source=Source()) == 7
+    assert serve(settings, Enclosed(), source=Source()) == 7
     listening, admin, key = capsys.readouterr().out.splitlines()
     inherited = apps[0]._inherited
     told = json.loads((tmp_path / "data" / "admin.json").read_text())
@@ -199,7 +199,7 @@ def test_it_prints_where_it_listens_and_hands_everything_to_its_worker(
     assert told["token"] == inherited.guard.token
     assert inherited.orphaned == 3
     assert len(turns) == (door == "app")
-    assert serve(settings, source=Source()) == 7
+    assert serve(settings, Enclosed(), source=Source()) == 7
     assert "key:" not in capsys.readouterr().out
 
 
@@ -215,7 +215,7 @@ def test_without_a_data_folder_it_uses_one_that_does_not_stay(
         return 0
 
     monkeypatch.setattr(Supervisor, "run", run)
-    assert serve(config(data=None, log={"format": "json"}), source=Source()) == 0
+    assert serve(config(data=None, log={"format": "json"}), Enclosed(), source=Source()) == 0
     assert not folders[0].exists()
     warnings = [line for line in capsys.readouterr().err.splitlines() if "no data folder" in line]
     assert len(warnings) == 1
@@ -226,10 +226,10 @@ def test_what_cannot_be_served_is_said_in_one_line(
 ) -> None:
     with sockets.bind("127.0.0.1", 0, 1) as taken:
         listen = {"port": taken.getsockname()[1]}
-        assert serve(config(listen=listen, data=tmp_path), source=Source()) == 1
+        assert serve(config(listen=listen, data=tmp_path), Enclosed(), source=Source()) == 1
     assert capsys.readouterr().err.startswith("levada: cannot listen on 127.0.0.1:")
     (tmp_path / "levada.db").touch()
-    assert serve(config(data=tmp_path), source=Source()) == 1
+    assert serve(config(data=tmp_path), Enclosed(), source=Source()) == 1
     assert f"levada: the store in {tmp_path}: " in capsys.readouterr().err
 
 

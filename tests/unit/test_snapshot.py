@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from levada.config import Config, Enclosed
+from levada.config import Config, Enclosed, Made
 from levada.control.store import Key
 from levada.snapshot import Served, compile, keys_document
 
@@ -28,9 +28,14 @@ def document(
     return value
 
 
+def enclosed() -> Enclosed:
+    made = (Made({"name": "p"}), Made({"name": "q"}))
+    return Enclosed(("CERT", "KEY"), {"b": "CA"}, made, {"a.example": 1})
+
+
 def test_the_whole_document() -> None:
     served = {"a": Served("", ("tiny", "small")), "b": Served("/x", ("ignored",))}
-    found = document(config(), served, Enclosed(("CERT", "KEY"), {"b": "CA"}, {"name": "p"}))
+    found = document(config(cors={"origins": ["https://page.example"]}), served, enclosed())
     model = {"created": 1700000000, "owned_by": "levada"}
     a, b = "a", "b"
     assert found == {
@@ -60,7 +65,9 @@ def test_the_whole_document() -> None:
         "limits": {"body_bytes": None, "event_bytes": 1048576},
         "retry": {"ratio": 0.1, "per_second": 3.0},
         "breaker": {"failures": 3, "open_seconds": 5.0},
-        "profile": {"name": "p"},
+        "profiles": [{"name": "p"}, {"name": "q"}],
+        "hosts": {"a.example": 1},
+        "origins": ["https://page.example"],
         "tls": {"certificate": "CERT", "key": "KEY"},
     }
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,7 +18,7 @@ from levada.snapshot import Served
 
 if TYPE_CHECKING:
     from levada._native import Gateway
-    from levada.config import Config, Enclosed
+    from levada.config import Config, Enclosed, Made
     from levada.control.store import Store
 
 log = structlog.get_logger(__name__)
@@ -67,8 +66,7 @@ class Running:
     def reload(self) -> int:
         """Load, compile, swap; the new version. RejectedError says why nothing changed."""
         try:
-            config = self._source.load()
-            enclosed = loading.enclosed(config)
+            config, enclosed = self._source.read()
             self._swap(config, self._still_known(config), enclosed)
         except (loading.ConfigProblems, ValueError) as error:
             problems = [str(one) for one in getattr(error, "problems", [error])]
@@ -79,9 +77,9 @@ class Running:
         log.info("configuration taken", version=self.version)
         return self.version
 
-    def profile(self) -> tuple[Mapping[str, Any], str]:
-        """The contract that requests are checked with, as the engine has it, and its version."""
-        return self._enclosed.profile, self._enclosed.profile_version
+    def profile(self, host: str | None) -> Made:
+        """The contract that requests are checked with at this host, as the engine has it."""
+        return self._enclosed.profiles[self._gateway.profile(host)]
 
     def models(self) -> list[str]:
         """The names that clients may ask for now."""
@@ -129,6 +127,7 @@ class Running:
             loading.locate(self._source.path),
             *((tls.certificate, tls.key) if tls else ()),
             *(backend.ca for backend in self.config.backends),
+            *(file for made in self._enclosed.profiles for file in made.files),
         ]
         return look(*(path for path in paths if path is not None))
 

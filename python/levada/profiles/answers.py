@@ -28,9 +28,9 @@ class Answer:
     dialect: str = "openai"  # in which refusals are told; "anthropic" is the other
 
 
-def path(name: str) -> str:
+def path(name: str, base: str = "/v1") -> str:
     """Where an endpoint lies."""
-    return "/v1/" + name.replace(".", "/")
+    return f"{base}/{name.replace('.', '/')}"
 
 
 def answer(name: str) -> Answer:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from levada.document import Problem
 from levada.profiles.reading import branches
-from levada.profiles.schema import Endpoint, Map, Off, Profile, ProfileError, Reject, Window
+from levada.profiles.schema import Endpoint, Map, Off, Profile, ProfileError, Reject
+from levada.wording import nearest
 
 # To which kinds of value a bound belongs.
 KINDS = {
@@ -29,18 +31,8 @@ KINDS = {
 }
 
 
-def compiled(
-    profile: Profile, windows: Sequence[Mapping[str, Any]] | None = None
-) -> dict[str, Any]:
-    """The engine's form of a profile. ProfileError for a field or a path that does not exist.
-
-    `windows`: how often callers may ask, in place of what the profile says.
-    """
-    if windows is not None:
-        own = [Window.model_validate({**one, "endpoints": [*one["endpoints"]]}) for one in windows]
-        profile = profile.model_copy(
-            update={"rate": profile.rate.model_copy(update={"windows": own})}
-        )
+def compiled(profile: Profile) -> dict[str, Any]:
+    """The engine's form of a profile. ProfileError for a field or a path that does not exist."""
     endpoints = {
         name: None if one == "absent" else _endpoint(profile, name, one)
         for name, one in profile.endpoints.items()
@@ -48,6 +40,7 @@ def compiled(
     return {
         "name": profile.id,
         "denied": [name for name in profile.denylist if name not in profile.allow_inner],
+        "base_paths": profile.base_path,
         "null_counts": profile.null_policy == "sdk_types",
         "severs": profile.stream.on_failure == "close",
         "body_bytes": profile.limits.body_bytes,
@@ -63,19 +56,29 @@ def compiled(
 def _rate(profile: Profile) -> dict[str, Any]:
     rate = profile.rate
     for at, window in enumerate(rate.windows):
-        place = f"rate.windows.{at}"
+        place = f"rate.windows[{at}]"
         if window.burst is not None and window.burst < window.requests:
-            raise ProfileError(f"{place}.burst: is less than its {window.requests} requests")
+            words = f"is less than its {window.requests} requests"
+            raise _mistake(profile, f"{place}.burst", words)
         for name in window.endpoints:
             if name not in profile.endpoints:
-                raise ProfileError(f"{place}.endpoints: no endpoint is named '{name}'")
-    return {"unit": rate.unit, "headers": rate.headers, "windows": [*map(_timed, rate.windows)]}
+                hint = nearest(name, profile.endpoints)
+                raise _mistake(profile, f"{place}.endpoints", f"no endpoint is '{name}'", hint)
+    windows = timed(window.model_dump() for window in rate.windows)
+    return {"unit": rate.unit, "headers": rate.headers, "windows": windows}
 
 
-def _timed(window: Window) -> dict[str, Any]:
-    """A window as the engine reads it: in milliseconds."""
-    words = window.model_dump()
-    return {"per_ms": round(words.pop("per_s") * 1000), **words}
+def timed(windows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Windows as the engine reads them: in milliseconds."""
+    return [
+        {
+            "requests": window["requests"],
+            "per_ms": round(window["per_s"] * 1000),
+            "burst": window["burst"],
+            "endpoints": [*window["endpoints"]],
+        }
+        for window in windows
+    ]
 
 
 def _errors(profile: Profile) -> dict[str, Any]:
@@ -92,18 +95,23 @@ def _errors(profile: Profile) -> dict[str, Any]:
 def _endpoint(profile: Profile, name: str, rules: Endpoint) -> dict[str, Any]:
     tables = _tables()
     if name not in tables:
-        raise ProfileError(f"endpoints.{name}: no such endpoint; there are {', '.join(tables)}")
+        message = f"no such endpoint; there are {', '.join(tables)}"
+        raise _mistake(profile, f"endpoints.{name}", message, nearest(name, tables))
     schema = copy.deepcopy(tables[name])
     fields = schema["properties"]
     fields.update(rules.types)
     schema["required"] = [one for one in schema["required"] if one not in rules.optional]
     for inner, allowed in profile.allow_inner.items():
         fields[inner] = _closed(allowed)
-    for field in rules.params:
+    for field, action in rules.params.items():
+        if action == "ignore" and field in READ:
+            message = "is read by the engine and cannot be ignored"
+            raise _mistake(profile, f"endpoints.{name}.params.{field}", message)
         # A field that only this provider knows: anything may stand in it.
         fields.setdefault(field, {})
     for path, bounds in rules.ranges.items():
-        _bound(schema, path, bounds, f"endpoints.{name}.ranges")
+        if wrong := _bound(schema, path, bounds):
+            raise _mistake(profile, f"endpoints.{name}.ranges.{path}", *wrong)
     order = [one for one in rules.order if one in fields]
     return {
         "schema": schema,
@@ -115,6 +123,10 @@ def _endpoint(profile: Profile, name: str, rules: Endpoint) -> dict[str, Any]:
         "default_max_tokens": _default_limit(profile, rules),
         "actions": [one for one in map(_action, rules.params, rules.params.values()) if one],
     }
+
+
+def _mistake(profile: Profile, path: str, message: str, hint: str | None = None) -> ProfileError:
+    return ProfileError(Problem(profile.id, None, path, message, hint))
 
 
 def _default_limit(profile: Profile, rules: Endpoint) -> int | None:
@@ -138,8 +150,6 @@ def _action(field: str, action: Any) -> dict[str, Any] | None:
     if isinstance(action, Map):
         pairs = {"from": list(action.values), "to": list(action.values.values())}
         return {"field": field, "do": "map", **pairs}
-    if action == "ignore" and field in READ:
-        raise ProfileError(f"{field}: is read by the engine and cannot be ignored")
     return {"field": field, "do": action}
 
 
@@ -153,8 +163,10 @@ def _closed(names: list[str]) -> dict[str, Any]:
     }
 
 
-def _bound(schema: dict[str, Any], path: str, bounds: dict[str, Any], place: str) -> None:
-    """Puts the bounds at every value that the path leads to."""
+def _bound(
+    schema: dict[str, Any], path: str, bounds: dict[str, Any]
+) -> tuple[str, str | None] | None:
+    """Puts the bounds at every value that the path leads to; what is wrong with them, if it is."""
     targets = [schema]
     for step in path.replace("[]", ".[]").split("."):
         targets = [one for target in targets for one in _step(schema, target, step)]
@@ -163,12 +175,11 @@ def _bound(schema: dict[str, Any], path: str, bounds: dict[str, Any], place: str
         for branch in branches(schema, target):
             for word, value in bounds.items():
                 if word not in KINDS:
-                    raise ProfileError(f"{place}.{path}: '{word}' is no bound")
+                    return f"'{word}' is no bound", nearest(word, KINDS)
                 if branch.get("type") in KINDS[word] and not _only(branch):
                     branch[word] = value
                     found = True
-    if not found:
-        raise ProfileError(f"{place}.{path}: there is no such field")
+    return None if found else ("there is no such field", None)
 
 
 def _only(branch: dict[str, Any]) -> bool:

@@ -109,7 +109,8 @@ class _Examples:
         self.made = made
         self.rules = rules
         self.schema: Schema = rules["schema"]
-        self.path = answers.path(name)
+        self.base = made["base_paths"][0]
+        self.path = answers.path(name, self.base)
         self.actions = {one["field"]: one for one in rules["actions"]}
         fields, needed = self.schema["properties"], self.schema["required"]
         self.body = {"model": model} | {
@@ -198,7 +199,7 @@ class _Examples:
             for name in answers.names()
             if not self.made["endpoints"].get(name) and answers.answer(name).dialect == "openai"
         ]
-        path = answers.path(absent[0]) if absent else "/v1/nowhere"
+        path = answers.path(absent[0] if absent else "nowhere", self.base)
         error = self._error(404, f"Invalid URL (POST {path})")
         yield Example("Endpoint that is not offered", path, '{"model": "any"}', 404, error)
         words = (

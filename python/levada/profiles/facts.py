@@ -18,11 +18,11 @@ from levada.profiles.reading import Schema, forms, inner, kinds, ranges
 
 # Of OpenAI's API, and served by no profile.
 ELSEWHERE = (
-    ("/v1/assistants", "Assistants"),
-    ("/v1/threads", "Threads and runs"),
-    ("/v1/batches", "Batches"),
-    ("/v1/files", "Files"),
-    ("/v1/fine_tuning/jobs", "Fine-tuning"),
+    ("assistants", "Assistants"),
+    ("threads", "Threads and runs"),
+    ("batches", "Batches"),
+    ("files", "Files"),
+    ("fine_tuning.jobs", "Fine-tuning"),
 )
 CHECKS = {
     "stream_options": "`stream_options` only with `stream: true`",
@@ -99,6 +99,7 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     checks: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ class Facts:
     unknown: str
     denied: tuple[str, ...]
     null: str
+    bases: tuple[str, ...]
+    """What stands before the paths; the first is the one that is shown."""
 
 
 def facts(made: Mapping[str, Any], version: str, model: str = "MODEL") -> Facts:
@@ -134,6 +137,7 @@ def facts(made: Mapping[str, Any], version: str, model: str = "MODEL") -> Facts:
         null="a value, and refused where the type has none"
         if made["null_counts"]
         else "an omission",
+        bases=tuple(made["base_paths"]),
     )
 
 
@@ -141,8 +145,9 @@ def _endpoints(made: Mapping[str, Any], offered: Mapping[str, Any]) -> Iterator[
     """Those that are offered first."""
     models = "The models that are served now" if made.get("lists_live") else "All models"
     models += ", each with its `category`" if made.get("lists_category") else ""
-    yield Endpoint("GET", "/v1/models", True, models)
-    yield Endpoint("GET", "/v1/models/{model}", True, "One model")
+    base = made["base_paths"][0]
+    yield Endpoint("GET", f"{base}/models", True, models)
+    yield Endpoint("GET", f"{base}/models/{{model}}", True, "One model")
     known = list(dict.fromkeys([*answers.names(), *offered]))
     for name in [one for one in known if one in offered]:
         rules, answer = offered[name], answers.answer(name)
@@ -150,11 +155,11 @@ def _endpoints(made: Mapping[str, Any], offered: Mapping[str, Any]) -> Iterator[
         checks = tuple(CHECKS.get(one, one) for one in rules["checks"])
         answered = tuple(_answered(made, rules))
         parameters = tuple(_parameters(rules))
-        yield Endpoint("POST", answers.path(name), True, note, parameters, checks, answered)
-    for name in [one for one in known if one not in offered]:
-        yield Endpoint("POST", answers.path(name), False, answers.answer(name).title)
-    for path, title in ELSEWHERE:
-        yield Endpoint("POST", path, False, title)
+        path = answers.path(name, base)
+        yield Endpoint("POST", path, True, note, parameters, checks, answered, name)
+    absent = [(one, answers.answer(one).title) for one in known if one not in offered]
+    for name, title in (*absent, *ELSEWHERE):
+        yield Endpoint("POST", answers.path(name, base), False, title)
 
 
 def _parameters(rules: dict[str, Any]) -> Iterator[Parameter]:
@@ -245,7 +250,7 @@ def _streaming(made: Mapping[str, Any], offered: Mapping[str, Any]) -> Iterator[
         return
 
     def paths(names: list[str]) -> str:
-        return ", ".join(f"`{answers.path(name)}`" for name in names)
+        return ", ".join(f"`{answers.path(name, made['base_paths'][0])}`" for name in names)
 
     yield f"With `stream: true` the answer comes as server-sent events: {paths(streamed)}."
     yield "Each event is whole, and its `data` is JSON."

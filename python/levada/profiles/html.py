@@ -52,10 +52,11 @@ def html(facts: Facts, base: str | None = None) -> str:
 def _head(facts: Facts, base: str | None) -> Iterator[str]:
     yield '<body><header class="top"><p class="over">OpenAI API compatibility</p>'
     yield f"<h1>{escape(facts.name)}</h1>"
-    address = f"{base or 'https://YOUR-HOST'}/v1"
+    host = base or "https://YOUR-HOST"
+    addresses = " or ".join(f"<code>{escape(host + path)}</code>" for path in facts.bases)
     yield '<dl class="card">'
     yield f"<div><dt>Version</dt><dd>{escape(facts.version)}</dd></div>"
-    yield f"<div><dt>Base URL</dt><dd><code>{escape(address)}</code></dd></div>"
+    yield f"<div><dt>Base URL</dt><dd>{addresses}</dd></div>"
     yield "<div><dt>Authentication</dt><dd><code>Authorization: Bearer YOUR_KEY</code></dd></div>"
     if base is not None:
         yield '<div><dt>OpenAPI</dt><dd><a href="/openapi.json">/openapi.json</a></dd></div>'
@@ -201,4 +202,4 @@ def _linked(one: Endpoint) -> str:
 
 
 def _anchor(one: Endpoint) -> str:
-    return one.path.removeprefix("/v1/").replace("/", "-")
+    return one.name.replace(".", "-")

@@ -35,14 +35,15 @@ def openapi(made: Mapping[str, Any], version: str) -> dict[str, Any]:
     schemas = dict(answers.schemas())
     name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
     model = _operation("models.retrieve", "One model", _json("Model"))
+    base = made["base_paths"][0]
     paths: dict[str, Any] = {
-        "/v1/models": {"get": _operation("models.list", "The models", _json("ModelList"))},
-        "/v1/models/{model}": {"parameters": [name], "get": model},
+        f"{base}/models": {"get": _operation("models.list", "The models", _json("ModelList"))},
+        f"{base}/models/{{model}}": {"parameters": [name], "get": model},
     }
     for endpoint, rules in made["endpoints"].items():
         if rules:
             schemas |= _Body(endpoint, rules, nullable=not made["null_counts"]).components()
-            paths[answers.path(endpoint)] = {"post": _call(endpoint, rules)}
+            paths[answers.path(endpoint, base)] = {"post": _call(endpoint, rules)}
     return {
         "openapi": "3.1.0",
         "info": {

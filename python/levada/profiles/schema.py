@@ -1,24 +1,30 @@
-"""A profile's file: read, merged with the one it extends, checked.
+"""What a profile may say, with what counts where it says nothing.
 
-Law: a file with a mistake is refused with the place of the mistake; what is built in cannot be
-changed but only extended.
+Pure: the only file that knows the words of a profile. It reads nothing; `files` brings them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from levada import document
+from levada.document import Problem
 
 Check = Literal["stream_options", "top_logprobs", "tool_choice", "json_word", "tool_replies"]
 
 
+BasePath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")]
+"""Empty, or a path that starts with a slash and does not end with one."""
+
+
 class ProfileError(ValueError):
-    """The profile cannot be used; the text says where and why."""
+    """The profile cannot be used; `problems` say where and why."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
 
 
 class Part(BaseModel):
@@ -49,7 +55,25 @@ class Map(Part):
     values: dict[str, str]
 
 
-Action = Literal["validate", "forward", "ignore"] | Reject | Off | Map
+def _action(value: Any) -> Any:
+    """Which form of an action a value is meant to be."""
+    if isinstance(value, Reject | Off | Map):
+        return value.do
+    return value.get("do", "reject") if isinstance(value, Mapping) else "word"
+
+
+def _rules(value: Any) -> str:
+    """Which form of an endpoint a value is meant to be."""
+    return "word" if isinstance(value, str) else "rules"
+
+
+Action = Annotated[
+    Annotated[Literal["validate", "forward", "ignore"], Tag("word")]
+    | Annotated[Reject, Tag("reject")]
+    | Annotated[Off, Tag("off")]
+    | Annotated[Map, Tag("map")],
+    Discriminator(_action),
+]
 
 
 class Response(Part):
@@ -167,6 +191,19 @@ class Stream(Part):
     on_failure: Literal["error_event", "close"] = "error_event"
 
 
+class Cors(Part):
+    """Which pages may ask."""
+
+    any_origin: bool = True
+    """The operator may let in pages of any origin."""
+
+
+Rules = Annotated[
+    Annotated[Endpoint, Tag("rules")] | Annotated[Literal["absent"], Tag("word")],
+    Discriminator(_rules),
+]
+
+
 class Profile(Part):
     """One contract, whole: nothing is left to the one it extends."""
 
@@ -177,6 +214,8 @@ class Profile(Part):
     null_policy: Literal["as_omitted", "sdk_types"] = "as_omitted"
     denylist: list[str] = []
     allow_inner: dict[str, list[str]] = {}
+    base_path: list[BasePath] = Field(default=["/v1"], min_length=1)
+    """What stands before the path of every endpoint: one of these."""
     strict_quirks: bool = False
     """Be as odd as the provider is."""
     json_schema_fallback: Literal["none", "json_object", "reject"] = "none"
@@ -185,57 +224,7 @@ class Profile(Part):
     limits: Limits = Limits()
     rate: Rate = Rate()
     stream: Stream = Stream()
+    cors: Cors = Cors()
     errors: Errors = Errors()
     quirks: Quirks = Quirks()
-    endpoints: dict[str, Endpoint | Literal["absent"]]
-
-
-def names() -> list[str]:
-    """The built-in profiles."""
-    return sorted(path.stem for path in _here().glob("*.yaml"))
-
-
-def load(name: str | Path) -> Profile:
-    """A built-in profile by its name, or the one in a file. ProfileError, OSError."""
-    path = _here() / f"{name}.yaml" if str(name) in names() else Path(name)
-    if path.suffix not in (".yaml", ".yml") or not path.is_file():
-        raise ProfileError(f"no profile is named '{name}'; built in are {', '.join(names())}")
-    try:
-        return Profile.model_validate(_merged(path, ()))
-    except ValidationError as error:
-        lines = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ProfileError(f"{path}: {'; '.join(lines)}") from None
-
-
-def _merged(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
-    """The file's words over those of the profile that it extends."""
-    if path in below:
-        raise ProfileError(f"{path}: it extends itself")
-    found = document.parse(path.read_text(encoding="utf-8"))
-    for where, line, message in found.problems:
-        raise ProfileError(f"{path}:{line}: {document.spell(where)} {message}")
-    words: dict[str, Any] = found.values
-    base = words.get("extends")
-    if base is None:
-        return words
-    parent = _here() / f"{base}.yaml"
-    if not parent.is_file():
-        parent = path.parent / str(base)
-    if not parent.is_file():
-        raise ProfileError(f"{path}: extends: no profile is named '{base}'")
-    return _over(_merged(parent, (*below, path)), words)
-
-
-def _over(base: Mapping[str, Any], words: Mapping[str, Any]) -> dict[str, Any]:
-    """Mappings are merged, key by key; anything else replaces what was there."""
-    out = dict(base)
-    for key, value in words.items():
-        known = out.get(key)
-        if isinstance(known, Mapping) and isinstance(value, Mapping):
-            value = _over(known, value)
-        out[key] = value
-    return out
-
-
-def _here() -> Path:
-    return Path(__file__).parent
+    endpoints: dict[str, Rules]

@@ -16,7 +16,8 @@ from typing import Any
 
 from levada import _native
 from levada.profiles.compiled import compiled
-from levada.profiles.schema import Profile, load
+from levada.profiles.files import load
+from levada.profiles.schema import Profile
 
 
 @dataclass(frozen=True)

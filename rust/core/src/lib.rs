@@ -12,6 +12,7 @@ pub mod breaker;
 pub mod chunk;
 pub mod endpoint;
 pub mod form;
+pub mod hosts;
 pub mod http1;
 pub mod json;
 pub mod lacks;

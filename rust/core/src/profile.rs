@@ -9,6 +9,7 @@ use crate::endpoint::Endpoint;
 use crate::refusal::Kind;
 use crate::shape::{Id, Objects, Shapes};
 use crate::snapshot::document::{self, Fields, texts};
+use crate::snapshot::url::{PATH, is_path};
 
 pub mod rate;
 
@@ -21,6 +22,8 @@ pub struct Profile {
     pub name: Box<str>,
     /// Members that no client may send, whatever else is allowed; one may end in `*`.
     pub denied: Vec<Box<str>>,
+    /// What stands before the path of every endpoint: one of these.
+    pub base_paths: Vec<Box<str>>,
     /// An explicit null counts as a value where the SDK's types know none.
     pub null_counts: bool,
     /// A stream that breaks ends by the end of its connection, without an error event.
@@ -194,6 +197,7 @@ impl Profile {
     pub(crate) fn read(mut fields: Fields<'_>) -> Self {
         let name = fields.text("name", |text| !text.is_empty(), "must be a name");
         let denied = texts(&mut fields, "denied");
+        let base_paths = base_paths(&mut fields);
         let null_counts = fields.flag("null_counts");
         let severs = fields.flag("severs");
         let schema_fallback = match &*fields.text(
@@ -224,6 +228,7 @@ impl Profile {
         Self {
             name,
             denied,
+            base_paths,
             null_counts,
             severs,
             body_bytes,
@@ -243,6 +248,14 @@ impl Rules {
     pub fn validates(&self, name: &str) -> bool {
         self.fields.iter().any(|field| *field.name == *name && field.action == Action::Validate)
     }
+}
+
+fn base_paths(fields: &mut Fields<'_>) -> Vec<Box<str>> {
+    let paths = texts(fields, "base_paths");
+    if paths.iter().any(|path| !is_path(path)) {
+        fields.problem("base_paths", PATH);
+    }
+    paths
 }
 
 fn errors(mut fields: Fields<'_>) -> Errors {

@@ -15,13 +15,15 @@ use serde_json::Value;
 use crate::ability::{Abilities, Category};
 use crate::auth::Pepper;
 use crate::endpoint::Endpoint;
+use crate::hosts::{self, Hosts};
 use crate::lacks::{self, Lacks};
 use crate::profile::Profile;
 use crate::{bounds, breaker};
 use document::{Fields, optional_texts};
+use url::PATH;
 
 pub(crate) mod document;
-mod url;
+pub(crate) mod url;
 
 /// A text that never shows itself.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,8 +56,8 @@ pub struct Snapshot {
     pub models: Vec<Model>,
     /// How long each stage of a call may take.
     pub deadlines: Deadlines,
-    /// The largest request body.
-    pub body_bytes: usize,
+    /// The largest request body, where the operator says it for every profile.
+    pub body_bytes: Option<usize>,
     /// The largest event of a stream.
     pub event_bytes: usize,
     /// Retries allowed per call.
@@ -66,10 +68,11 @@ pub struct Snapshot {
     pub breaker: breaker::Rules,
     /// Certificate of the public listener.
     pub tls: Option<Tls>,
-    /// What is promised to clients.
-    pub profile: Arc<Profile>,
+    /// What is promised to clients, by the host that they ask at.
+    pub hosts: Hosts,
+    /// The origins whose pages may ask; "*" is any.
+    pub origins: Vec<Box<str>>,
     index: HashMap<Arc<str>, usize>,
-    list: Bytes,
 }
 
 /// One upstream address.
@@ -112,8 +115,17 @@ pub struct Model {
     pub default_for: Vec<Box<str>>,
     /// Where it is served; may be empty.
     pub pool: Vec<Member>,
-    /// The answer to `GET /v1/models/{id}`.
-    pub listed: Bytes,
+    /// The answer to `GET /v1/models/{id}`, without and with the category.
+    entries: [Bytes; 2],
+}
+
+impl Model {
+    /// The answer to `GET /v1/models/{id}` under a profile.
+    #[must_use]
+    pub fn listed(&self, profile: &Profile) -> &Bytes {
+        let [plain, told] = &self.entries;
+        if profile.lists_category { told } else { plain }
+    }
 }
 
 /// One backend of a pool.
@@ -157,7 +169,6 @@ const SECONDS: RangeInclusive<f64> = 0.001..=604_800.0;
 const HELD_BYTES: RangeInclusive<u64> = 1..=1 << 30;
 
 const NAME: &str = "must be a name of 1 to 256 bytes without control characters";
-const PATH: &str = "must be empty or a path that starts and does not end with '/'";
 const KEY: &str = "must be printable ASCII or null";
 const CERTIFICATE: &str = "must be PEM with a certificate";
 
@@ -195,29 +206,29 @@ impl Snapshot {
         self.models.iter().position(|model| model.default_for.iter().any(|one| **one == *name))
     }
 
-    /// The answer to `GET /v1/models`.
+    /// The largest request body under a profile.
     #[must_use]
-    pub fn list(&self) -> &Bytes {
-        &self.list
+    pub fn body_limit(&self, profile: &Profile) -> usize {
+        let usual =
+            || usize::try_from(profile.body_bytes.unwrap_or(bounds::BODY_BYTES)).unwrap_or(usize::MAX);
+        self.body_bytes.unwrap_or_else(usual)
     }
 }
 
 fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     let version = fields.whole("version", 0..=u64::MAX);
     let pepper = fields.section("auth").and_then(auth);
-    let profile = fields.section("profile").map(Profile::read);
-    let body_bytes = profile.as_ref().and_then(|profile| profile.body_bytes).unwrap_or(bounds::BODY_BYTES);
-    let with_category = profile.as_ref().is_some_and(|profile| profile.lists_category);
+    let hosts = hosts(&mut fields);
+    let origins = optional_texts(&mut fields, "origins");
     let backends = backends(&mut fields);
-    let models = models(&mut fields, &backends, with_category);
+    let models = models(&mut fields, &backends);
     let deadlines = fields.section("deadlines").map(deadlines);
-    let limits = fields.section("limits").map(|fields| limits(fields, body_bytes));
+    let limits = fields.section("limits").map(limits);
     let retry = fields.section("retry").map(retry);
     let breaker = fields.section("breaker").map(rules);
     let tls = fields.optional_section("tls").map(tls);
     fields.done();
     let index = models.iter().enumerate().map(|(at, model)| (Arc::clone(&model.name), at)).collect();
-    let list = list(&models);
     let ((body_bytes, event_bytes), (retry_ratio, retry_per_second)) = (limits?, retry?);
     Some(Snapshot {
         version,
@@ -231,9 +242,9 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
         retry_per_second,
         breaker: breaker?,
         tls,
-        profile: Arc::new(profile?),
+        hosts: hosts?,
+        origins,
         index,
-        list,
     })
 }
 
@@ -242,6 +253,28 @@ fn auth(mut fields: Fields<'_>) -> Option<Pepper> {
         fields.text("pepper", |text| Pepper::from_hex(text).is_some(), "must be 64 hexadecimal digits");
     fields.done();
     Pepper::from_hex(&digits)
+}
+
+/// The profiles, of which the first is the usual one, and the names that the others hold for.
+fn hosts(fields: &mut Fields<'_>) -> Option<Hosts> {
+    let mut profiles = Vec::new();
+    for (index, value) in fields.list("profiles").into_iter().enumerate() {
+        let Some(element) = fields.element("profiles", index, value) else { continue };
+        profiles.push(Arc::new(Profile::read(element)));
+    }
+    let mut named = Vec::new();
+    for (name, place) in fields.optional_section("hosts").map(Fields::rest).unwrap_or_default() {
+        let place = place.as_u64().and_then(|place| usize::try_from(place).ok());
+        match place.filter(|place| *place < profiles.len() && hosts::is_name(&name)) {
+            Some(place) => named.push((name.into(), place)),
+            None => fields.problem("hosts", "must be names of hosts, each with the place of its profile"),
+        }
+    }
+    let hosts = Hosts::new(profiles, named);
+    if hosts.is_none() {
+        fields.problem("profiles", "must not be empty");
+    }
+    hosts
 }
 
 fn backends(fields: &mut Fields<'_>) -> Vec<Backend> {
@@ -279,24 +312,19 @@ fn backend(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>) -> Backend {
     backend
 }
 
-fn models(fields: &mut Fields<'_>, backends: &[Backend], with_category: bool) -> Vec<Model> {
+fn models(fields: &mut Fields<'_>, backends: &[Backend]) -> Vec<Model> {
     let places: HashMap<&str, usize> =
         backends.iter().enumerate().map(|(at, backend)| (&*backend.name, at)).collect();
     let mut names = HashSet::new();
     let mut models = Vec::new();
     for (index, value) in fields.list("models").into_iter().enumerate() {
         let Some(element) = fields.element("models", index, value) else { continue };
-        models.push(model(element, &mut names, &places, with_category));
+        models.push(model(element, &mut names, &places));
     }
     models
 }
 
-fn model(
-    mut fields: Fields<'_>,
-    names: &mut HashSet<Arc<str>>,
-    places: &HashMap<&str, usize>,
-    with_category: bool,
-) -> Model {
+fn model(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>, places: &HashMap<&str, usize>) -> Model {
     let name = unique(&mut fields, names);
     let created = fields.whole("created", 0..=u64::MAX);
     let owned_by = fields.text("owned_by", is_name, NAME);
@@ -310,13 +338,14 @@ fn model(
     fields.done();
     // A model of which nothing is said writes text: that is what most of them do.
     let category = abilities.category.unwrap_or(Category::Text).name();
-    let category = if with_category { format!(",\"category\":\"{category}\"") } else { String::new() };
-    let listed = format!(
-        r#"{{"id":{},"object":"model","created":{created},"owned_by":{}{category}}}"#,
+    let plain = format!(
+        r#"{{"id":{},"object":"model","created":{created},"owned_by":{}"#,
         quoted(&name),
         quoted(&owned_by)
     );
-    Model { name, created, owned_by, abilities, default_for, pool, listed: Bytes::from(listed) }
+    let told = format!(r#"{plain},"category":"{category}"}}"#);
+    let entries = [Bytes::from(plain + "}"), Bytes::from(told)];
+    Model { name, created, owned_by, abilities, default_for, pool, entries }
 }
 
 fn abilities(mut fields: Fields<'_>) -> Abilities {
@@ -365,11 +394,12 @@ fn duration(fields: &mut Fields<'_>, name: &str) -> Duration {
     Duration::try_from_secs_f64(fields.number(name, SECONDS)).unwrap_or_default()
 }
 
-fn limits(mut fields: Fields<'_>, usual: u64) -> (usize, usize) {
-    let body = fields.optional_whole("body_bytes", HELD_BYTES).unwrap_or(usual);
+fn limits(mut fields: Fields<'_>) -> (Option<usize>, usize) {
+    let held = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let body = fields.optional_whole("body_bytes", HELD_BYTES);
     let event = fields.whole("event_bytes", HELD_BYTES);
     fields.done();
-    (usize::try_from(body).unwrap_or(usize::MAX), usize::try_from(event).unwrap_or(usize::MAX))
+    (body.map(held), held(event))
 }
 
 fn retry(mut fields: Fields<'_>) -> (f64, f64) {
@@ -403,19 +433,6 @@ fn unique(fields: &mut Fields<'_>, names: &mut HashSet<Arc<str>>) -> Arc<str> {
         fields.problem("name", &format!("'{name}' is there twice"));
     }
     name
-}
-
-/// Every model's object in the document's order, rendered once.
-fn list(models: &[Model]) -> Bytes {
-    let mut body = br#"{"object":"list","data":["#.to_vec();
-    for (at, model) in models.iter().enumerate() {
-        if at > 0 {
-            body.push(b',');
-        }
-        body.extend_from_slice(&model.listed);
-    }
-    body.extend_from_slice(b"]}");
-    Bytes::from(body)
 }
 
 /// A JSON string with its quotes.

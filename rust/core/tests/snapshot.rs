@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use levada_core::bounds;
 use levada_core::breaker::Rules;
+use levada_core::profile::Profile;
 use levada_core::snapshot::{Deadlines, Snapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -27,8 +29,10 @@ fn document() -> Value {
         "limits": {"body_bytes": 20_971_520, "event_bytes": 1_048_576},
         "retry": {"ratio": 0.1, "per_second": 3.0},
         "breaker": {"failures": 3, "open_seconds": 5.0},
-        "profile": {"name": "p", "denied": [], "null_counts": false, "severs": false, "schema_fallback": "none", "lists_category": false, "lists_live": true, "endpoints": {},
-            "errors": {"code_null": false, "no_retry_after": false, "flat_overflow": false, "code_keep": []}},
+        "profiles": [{"name": "p", "base_paths": ["/v1"], "denied": [], "null_counts": false, "severs": false, "schema_fallback": "none", "lists_category": false, "lists_live": true, "endpoints": {},
+            "errors": {"code_null": false, "no_retry_after": false, "flat_overflow": false, "code_keep": []}}],
+        "hosts": {"api.flex.example": 0},
+        "origins": [],
         "tls": {"certificate": "-----BEGIN CERTIFICATE-----\nx", "key": "-----BEGIN PRIVATE KEY-----\nhidden-tls"},
     })
 }
@@ -47,7 +51,10 @@ fn changed(pointer: &str, value: Value) -> Vec<String> {
 #[test]
 fn a_document_is_read() {
     let snapshot = Snapshot::parse(document().to_string().as_bytes()).unwrap();
-    assert_eq!((snapshot.version, snapshot.body_bytes, snapshot.event_bytes), (3, 20_971_520, 1_048_576));
+    assert_eq!(
+        (snapshot.version, snapshot.body_bytes, snapshot.event_bytes),
+        (3, Some(20_971_520), 1_048_576)
+    );
     assert_eq!((snapshot.retry_ratio, snapshot.retry_per_second), (0.1, 3.0));
     assert_eq!(snapshot.breaker, Rules { failures: 3, open_ms: 5_000 });
     let deadlines = Deadlines {
@@ -87,8 +94,12 @@ fn models_are_read_and_listed() {
 
     let first = r#"{"id":"smol\"lm","object":"model","created":1700000000,"owned_by":"levada"}"#;
     let second = r#"{"id":"empty","object":"model","created":0,"owned_by":"nobody"}"#;
-    assert_eq!(model.listed, first);
-    assert_eq!(*snapshot.list(), format!(r#"{{"object":"list","data":[{first},{second}]}}"#));
+    let profile = snapshot.hosts.usual();
+    assert_eq!(model.listed(profile), first);
+    assert_eq!(snapshot.model("empty").unwrap().listed(profile), second);
+    let mut told = Profile::clone(profile);
+    told.lists_category = true;
+    assert!(model.listed(&told).ends_with(br#","owned_by":"levada","category":"text"}"#));
 }
 
 #[test]
@@ -98,8 +109,25 @@ fn what_may_be_empty_or_missing() {
     document["models"] = json!([]);
     document.as_object_mut().unwrap().remove("tls");
     let snapshot = Snapshot::parse(document.to_string().as_bytes()).unwrap();
-    assert_eq!(*snapshot.list(), r#"{"object":"list","data":[]}"#);
-    assert!(snapshot.tls.is_none() && snapshot.model("").is_none());
+    assert!(snapshot.models.is_empty() && snapshot.tls.is_none() && snapshot.model("").is_none());
+}
+
+#[test]
+fn a_profile_has_its_own_body_limit() {
+    let mut document = document();
+    document["limits"]["body_bytes"] = json!(null);
+    let second = document["profiles"][0].clone();
+    document["profiles"].as_array_mut().unwrap().push(second);
+    document["profiles"][1]["body_bytes"] = json!(5000);
+    document["hosts"] = json!({"*.small.example": 1});
+    let limit = |document: &Value, host: &str| {
+        let snapshot = Snapshot::parse(document.to_string().as_bytes()).unwrap();
+        snapshot.body_limit(snapshot.hosts.at(Some(host)))
+    };
+    assert_eq!(limit(&document, "api.small.example"), 5000);
+    assert_eq!(limit(&document, "elsewhere.example") as u64, bounds::BODY_BYTES);
+    document["limits"]["body_bytes"] = json!(7000);
+    assert_eq!(limit(&document, "api.small.example"), 7000);
 }
 
 #[test]
@@ -118,6 +146,7 @@ fn each_rule_has_its_problem() {
     const SECONDS: &str = "must be a number from 0.001 to 604800";
     const URL: &str = "must be http:// or https://, a host and perhaps a port, without user, path or query";
     const PATH: &str = "must be empty or a path that starts and does not end with '/'";
+    const HOSTS: &str = "must be names of hosts, each with the place of its profile";
     const KEY: &str = "must be printable ASCII or null";
     const HELD: &str = "must be a whole number from 1 to 1073741824";
     let rows = [
@@ -154,6 +183,9 @@ fn each_rule_has_its_problem() {
         ("/breaker/open_seconds", json!(null), &format!("breaker.open_seconds: {SECONDS}")),
         ("/tls/key", json!("hidden"), "tls.key: must be PEM with a private key"),
         ("/tls/certificate", json!("x"), "tls.certificate: must be PEM with a certificate"),
+        ("/profiles/0/base_paths/0", json!("v1"), &format!("profiles[0].base_paths: {PATH}")),
+        ("/hosts/api.flex.example", json!(1), &format!("hosts: {HOSTS}")),
+        ("/hosts", json!({"a/b": 0}), &format!("hosts: {HOSTS}")),
         ("", json!([]), "document: must be an object"),
     ];
     for (pointer, value, problem) in rows {
@@ -177,7 +209,7 @@ fn every_problem_at_once() {
         "colour: is not known",
     ];
     assert_eq!(problems(&document), expected);
-    assert_eq!(problems(&json!({})).len(), 9);
+    assert_eq!(problems(&json!({})).len(), 10);
 }
 
 #[test]

@@ -74,7 +74,12 @@ enum State {
 #[derive(Debug)]
 enum Own {
     Refusal(Refusal),
-    Answer { status: u16, body: Bytes },
+    Answer {
+        status: u16,
+        body: Bytes,
+    },
+    /// The answer to a browser that asks before it asks.
+    Preflight(HeaderMap),
 }
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -90,6 +95,12 @@ impl Call {
     #[must_use]
     pub fn answered(tally: Tally, status: u16, body: Bytes) -> Self {
         Self::own(tally, Own::Answer { status, body }, Dialect::default())
+    }
+
+    /// A call that is answered with headers alone.
+    #[must_use]
+    pub fn preflight(tally: Tally, told: HeaderMap) -> Self {
+        Self::own(tally, Own::Preflight(told), Dialect::default())
     }
 
     fn own(tally: Tally, own: Own, dialect: Dialect) -> Self {
@@ -123,6 +134,13 @@ impl Call {
                     let length = body.len() as u64;
                     self.state = State::Whole(body);
                     self.head(status, JSON, Some(length))
+                }
+                Own::Preflight(told) => {
+                    self.state = State::Whole(Bytes::new());
+                    let mut head = self.head(204, JSON, None);
+                    head.headers.remove(header::CONTENT_TYPE);
+                    head.headers.extend(told);
+                    head
                 }
             },
             // Started before: nothing more is to come.
@@ -309,6 +327,9 @@ impl Call {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(name, value);
             }
+        }
+        if let Some(grant) = &self.tally.grant {
+            grant.tell(&mut headers);
         }
         Head { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), headers }
     }

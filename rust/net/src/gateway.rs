@@ -23,6 +23,7 @@ use levada_core::{ability, bounds, form, json};
 use crate::books::Books;
 use crate::bring::JSON;
 use crate::call::Call;
+use crate::cors::Grant;
 use crate::current::{Current, compile};
 use crate::front;
 use crate::keys::{Caller, Keys};
@@ -101,8 +102,14 @@ impl Gateway {
 
     /// What a request for `path`, which has no query, is aimed at.
     #[must_use]
-    pub fn target(&self, _host: Option<&str>, path: &str) -> Target {
-        Target::of(&self.current.load().snapshot.profile, path)
+    pub fn target(&self, host: Option<&str>, path: &str) -> Target {
+        Target::of(self.current.load().snapshot.hosts.at(host), path)
+    }
+
+    /// The place in the snapshot of the profile that holds for `host`.
+    #[must_use]
+    pub fn profile(&self, host: Option<&str>) -> usize {
+        self.current.load().snapshot.hosts.place(host)
     }
 
     /// The front check for a door whose server has parsed the request: method and target, when nothing is wrong.
@@ -125,14 +132,26 @@ impl Gateway {
     /// Says who calls, by the headers alone.
     ///
     /// # Errors
-    /// The refusal, as a call.
-    pub fn authenticate(self: &Arc<Self>, target: Target, headers: &HeaderMap) -> Result<Caller, Call> {
+    /// The refusal, as a call; or the answer to a preflight, which has no key.
+    pub fn authenticate(
+        self: &Arc<Self>,
+        method: &Method,
+        target: Target,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Call> {
+        let grant = Grant::of(&self.current.load().snapshot.origins, headers);
+        if let Some(told) = grant.and_then(|grant| grant.preflight(method, &target.route, headers)) {
+            return Err(Call::preflight(self.begin(headers), told));
+        }
         if target.route.is_open() {
             return Ok(Caller { key: None, target, body_limit: 0 });
         }
         let current = self.current.load();
         match self.keys.presented(&current.snapshot.pepper, headers, target.route.dialect()) {
-            Ok(key) => Ok(Caller { key: Some(key), target, body_limit: current.snapshot.body_bytes }),
+            Ok(key) => {
+                let body_limit = current.snapshot.body_limit(&target.profile);
+                Ok(Caller { key: Some(key), target, body_limit })
+            }
             Err(refusal) => Err(self.refuse(&target, headers, refusal)),
         }
     }
@@ -146,7 +165,7 @@ impl Gateway {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Call {
-        let mut tally = Tally::open(Arc::clone(&self.books), request_id(headers));
+        let mut tally = self.begin(headers);
         tally.key = caller.key.as_ref().map(|key| Arc::clone(&key.id));
         let target = &caller.target;
         tally.standing = self.standing(caller);
@@ -185,7 +204,13 @@ impl Gateway {
 
     /// A call that is refused for what its head says, or for what the door itself has noticed.
     pub fn refuse(self: &Arc<Self>, target: &Target, headers: &HeaderMap, refusal: Refusal) -> Call {
-        refused(Tally::open(Arc::clone(&self.books), request_id(headers)), refusal, target)
+        refused(self.begin(headers), refusal, target)
+    }
+
+    /// The account of a call, opened with what its head says.
+    fn begin(&self, headers: &HeaderMap) -> Tally {
+        let grant = Grant::of(&self.current.load().snapshot.origins, headers);
+        Tally::open(Arc::clone(&self.books), request_id(headers), grant)
     }
 
     /// Admission, one step a line: size, profile, parse, model, permission, ability, limits.
@@ -268,7 +293,7 @@ impl Gateway {
             if !list.ends_with(b"[") {
                 list.push(b',');
             }
-            list.extend_from_slice(&model.listed);
+            list.extend_from_slice(model.listed(&caller.target.profile));
         }
         list.extend_from_slice(b"]}");
         list.into()
@@ -279,7 +304,7 @@ impl Gateway {
         let index = permitted(caller, &current.snapshot, name)?;
         let profile = &caller.target.profile;
         let model = current.snapshot.models.get(index).filter(|_| current.lists(profile, index));
-        model.map(|model| model.listed.clone()).ok_or_else(|| not_found(profile, name))
+        model.map(|model| model.listed(profile).clone()).ok_or_else(|| not_found(profile, name))
     }
 
     /// The TLS configuration for a URL: none without TLS, its backend's own, or the system's roots.

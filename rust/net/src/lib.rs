@@ -10,6 +10,7 @@ pub mod books;
 pub mod bring;
 pub mod call;
 pub mod client;
+pub mod cors;
 pub mod current;
 pub mod deadline;
 pub mod edge;

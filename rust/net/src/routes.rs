@@ -61,7 +61,12 @@ impl Route {
             "/readyz" | "/ready" => return Self::Ready,
             _ => {}
         }
-        let bare = path.strip_prefix("/v1").unwrap_or(path);
+        let bare = profile.base_paths.iter().filter_map(|base| path.strip_prefix(&**base));
+        bare.map(|bare| Self::under(profile, bare)).find(Self::is_known).unwrap_or(Self::Unknown)
+    }
+
+    /// The meaning of what comes after a base path.
+    fn under(profile: &Profile, bare: &str) -> Self {
         if let Some(endpoint) = Endpoint::at(bare).filter(|endpoint| profile.rules(*endpoint).is_some()) {
             return Self::Inference(endpoint);
         }
@@ -136,18 +141,19 @@ fn decode(name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn route(path: &str) -> Route {
+    fn profile(name: &str) -> Profile {
         let all = include_str!("../../../tests/vectors/profiles.json");
         let all: serde_json::Value = serde_json::from_str(all).unwrap();
-        Route::of(&Profile::parse(all["openai"].to_string().as_bytes()).unwrap(), path)
+        Profile::parse(all[name].to_string().as_bytes()).unwrap()
     }
 
     #[test]
     fn the_table_is_exact() {
+        let profile = profile("openai");
+        let route = |path: &str| Route::of(&profile, path);
         assert_eq!(route("/v1/chat/completions"), Route::Inference(Endpoint::Chat));
-        assert_eq!(route("/embeddings"), Route::Inference(Endpoint::Embeddings));
         assert_eq!(route("/v1/models"), Route::Models);
-        assert_eq!(route("/models/a%2Fb"), Route::Model("a/b".into()));
+        assert_eq!(route("/v1/models/a%2Fb"), Route::Model("a/b".into()));
         assert_eq!(route("/v1/models/a/b"), Route::Model("a/b".into()));
         for path in [
             "/v1/chat/completions/",
@@ -159,9 +165,24 @@ mod tests {
             "/",
             "",
             "/v1/modelsx",
+            "/chat/completions",
+            "/models",
+            "/v1chat/completions",
         ] {
             assert_eq!(route(path), Route::Unknown, "{path}");
         }
         assert!(route("/livez").is_open() && !route("/v1/models").is_open());
+    }
+
+    #[test]
+    fn a_profile_says_under_which_paths_it_is_found() {
+        let mut profile = profile("mittwald-shared");
+        assert_eq!(Route::of(&profile, "/embeddings"), Route::Inference(Endpoint::Embeddings));
+        assert_eq!(Route::of(&profile, "/v1/models/a/b"), Route::Model("a/b".into()));
+        assert_eq!(Route::of(&profile, "/moderations"), Route::Unknown);
+        profile.base_paths = vec!["/openai/v1".into()];
+        assert_eq!(Route::of(&profile, "/openai/v1/models"), Route::Models);
+        assert_eq!(Route::of(&profile, "/v1/models"), Route::Unknown);
+        assert_eq!(Route::of(&profile, "/livez"), Route::Live);
     }
 }

@@ -11,6 +11,7 @@ use levada_core::record::{End, Record};
 use levada_core::usage::Meter;
 
 use crate::books::Books;
+use crate::cors::Grant;
 use crate::limits::Standing;
 use crate::metrics::ModelMetrics;
 
@@ -24,6 +25,8 @@ pub struct Tally {
     settled: bool,
     /// The request id that the client sees.
     pub id: Box<str>,
+    /// What the page that asks is told.
+    pub grant: Option<Grant>,
     /// The key's id.
     pub key: Option<Arc<str>>,
     /// The endpoint, for a call to a backend.
@@ -47,7 +50,7 @@ pub struct Tally {
 impl Tally {
     /// Opens the account of a call.
     #[must_use]
-    pub fn open(books: Arc<Books>, id: Box<str>) -> Self {
+    pub fn open(books: Arc<Books>, id: Box<str>, grant: Option<Grant>) -> Self {
         books.metrics.in_flight.inc();
         let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         Self {
@@ -57,6 +60,7 @@ impl Tally {
             first_byte: None,
             settled: false,
             id,
+            grant,
             key: None,
             endpoint: None,
             model: None,

@@ -67,7 +67,7 @@ impl Wish {
             "models":[{{"name":"m","created":1,"owned_by":"o","pool":[{{"backend":"b","upstream":"M"}}]}}],
             "deadlines":{{"connect":2.0,"first_byte":20.0,"idle":20.0,"total":60.0}},
             "limits":{{"body_bytes":2000000,"event_bytes":1048576}},"retry":{{"ratio":0.1,"per_second":3.0}},
-            "breaker":{{"failures":3,"open_seconds":5.0}},"tls":{},"profile":{}}}"#,
+            "breaker":{{"failures":3,"open_seconds":5.0}},"tls":{},"profiles":[{}]}}"#,
             self.backend, self.tls, *PROFILE
         )
     }

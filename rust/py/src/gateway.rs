@@ -149,7 +149,7 @@ impl Gateway {
         let (py, this) = (slf.py(), slf.get());
         let headers = read_headers(headers)?;
         let admitted = this.engine.receive(method, path, &headers).and_then(|(method, target)| {
-            let caller = this.engine.authenticate(target, &headers)?;
+            let caller = this.engine.authenticate(&method, target, &headers)?;
             Ok((method, caller))
         });
         match admitted {
@@ -175,10 +175,16 @@ impl Gateway {
         let body = Bytes::copy_from_slice(body.as_bytes());
         let call = py.detach(|| {
             let (method, target) = self.engine.receive(method, path, &headers)?;
-            let caller = self.engine.authenticate(target, &headers)?;
+            let caller = self.engine.authenticate(&method, target, &headers)?;
             Ok(self.engine.open(&caller, &method, path, &headers, body))
         });
         self.call(py, call.unwrap_or_else(|refused| refused))
+    }
+
+    /// The place in the snapshot of the profile that holds for a host.
+    #[pyo3(signature = (host))]
+    fn profile(&self, host: Option<&str>) -> usize {
+        self.engine.profile(host)
     }
 
     /// The newest records, as JSON lines.

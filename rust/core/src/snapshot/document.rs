@@ -160,6 +160,11 @@ impl<'p> Fields<'p> {
         Fields::open(value, path, self.problems)
     }
 
+    /// Everything that is left, for an object whose names are data.
+    pub fn rest(self) -> Map<String, Value> {
+        self.fields
+    }
+
     /// The end of this object: names every field that nobody asked for.
     pub fn done(self) {
         for name in self.fields.keys() {

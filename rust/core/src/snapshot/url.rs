@@ -44,8 +44,10 @@ pub(super) fn read(text: &str) -> Result<Target, ()> {
     Ok(Target { secure, host: host.into(), port, authority: authority.into() })
 }
 
+pub(crate) const PATH: &str = "must be empty or a path that starts and does not end with '/'";
+
 /// Whether `text` may be put before `/chat/completions` in a request line.
-pub(super) fn is_path(text: &str) -> bool {
+pub(crate) fn is_path(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\');
     text.is_empty() || (text.starts_with('/') && !text.ends_with('/') && text.bytes().all(plain))
 }

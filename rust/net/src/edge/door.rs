@@ -119,7 +119,7 @@ async fn engine(
         return refuse(door, &target, &parts, body, refusal, turn).await;
     }
     let (gateway, path) = (&door.house.gateway, parts.uri.path());
-    let caller = match gateway.authenticate(target, &parts.headers) {
+    let caller = match gateway.authenticate(&parts.method, target, &parts.headers) {
         Ok(caller) => caller,
         Err(call) => {
             door.leave_unread(&parts, &body);
