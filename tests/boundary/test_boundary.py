@@ -40,6 +40,7 @@ HEADERS = [
     (b"authorization", b"Bearer " + KEY),
     (b"content-type", b"application/json"),
 ]
+INVALID = "invalid_request_error"
 ALLOWED = Path(__file__).with_name("stubtest-allowed.txt")
 Made = TypeVar("Made")
 PATH = "/v1/chat/completions"
@@ -181,6 +182,18 @@ def test_a_refusal_is_a_call_like_any_other(gateway: Gateway) -> None:
         return await whole(caller.refuse("body_too_large"))
 
     assert asyncio.run(refused())[0] == 413
+    caller = in_a_loop(lambda: gateway.authenticate("POST", PATH, HEADERS))
+    assert isinstance(caller, Caller)
+    with pytest.raises(ValueError, match="no refusal is named 'tired'"):
+        caller.refuse("tired")
+
+
+def test_a_host_has_its_profile(gateway: Gateway) -> None:
+    hosts = ("API.flex.example:443", "elsewhere.example", None)
+    assert [gateway.profile(host) for host in hosts] == [1, 0, 0]
+    for host, kind in ((b"api.flex.example", "authentication_error"), (b"a", INVALID)):
+        _, text = asyncio.run(opened(gateway, "POST", PATH, [(b"host", host)], b"{}"))
+        assert json.loads(text)["error"]["type"] == kind
 
 
 def test_authenticate_gives_a_caller_or_a_call(gateway: Gateway) -> None:

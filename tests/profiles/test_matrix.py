@@ -48,7 +48,7 @@ JSON: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], tuple[int, int]]
         (7, 0),
     ),
     "score": (
-        "/score",
+        "/v1/score",
         {"model": "m", "text_1": "a", "text_2": ["b"]},
         "/v1/score",
         {"model": "engine/m", "data": [], "usage": {"prompt_tokens": 7, "completion_tokens": 0}},
@@ -62,7 +62,7 @@ JSON: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], tuple[int, int]]
         (0, 0),
     ),
     "detokenize": (
-        "/detokenize",
+        "/v1/detokenize",
         {"model": "m", "tokens": [1]},
         "/detokenize",
         {"prompt": "x"},

@@ -47,7 +47,7 @@ def test_what_a_backend_serves_is_swapped_in_when_it_changes(file: Path) -> None
 def test_the_profile_in_force_is_the_one_that_was_taken_last(file: Path) -> None:
     _, running = made(file)
     first = running.profile(None)
-    assert first[0]["name"] == "openai" and first[1]
+    assert first.form["name"] == "openai" and first.version
     running.found("one", Served("/v1", ("a",)))
     assert running.profile(None) is first
     file.write_text(ONE + "profile: nobody\n")

@@ -48,8 +48,10 @@ def make(name: str | Path) -> Made:
     try:
         form = compiled(profile)
     except ProfileError as error:
-        placed = {spell(where): place for where, place in words.places.items()}
-        raise ProfileError(*(_placed(problem, placed) for problem in error.problems)) from None
+        places = {spell(where): place for where, place in words.places.items()}
+        problems = [(one, *places[one.path]) for one in error.problems]
+        placed = (replace(one, file=file, line=line) for one, file, line in problems)
+        raise ProfileError(*placed) from None
     return Made(form, profile.version, words.files, profile.cors.any_origin)
 
 
@@ -108,15 +110,6 @@ def _checked(words: Words) -> Profile:
             near = near[:-1]
         problems.append(Problem(*words.places.get(near, top), spell(where), message, hint))
     raise ProfileError(*problems)
-
-
-def _placed(problem: Problem, places: Mapping[str, Place]) -> Problem:
-    """The problem at the line of the nearest thing that its path names."""
-    path = problem.path
-    while path not in places:
-        path = path.rpartition(".")[0]
-    file, line = places[path]
-    return replace(problem, file=file, line=line)
 
 
 def _here() -> Path:

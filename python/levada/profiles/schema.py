@@ -57,8 +57,6 @@ class Map(Part):
 
 def _action(value: Any) -> Any:
     """Which form of an action a value is meant to be."""
-    if isinstance(value, Reject | Off | Map):
-        return value.do
     return value.get("do", "reject") if isinstance(value, Mapping) else "word"
 
 

@@ -139,14 +139,14 @@ impl Gateway {
         target: Target,
         headers: &HeaderMap,
     ) -> Result<Caller, Call> {
-        let grant = Grant::of(&self.current.load().snapshot.origins, headers);
+        let current = self.current.load();
+        let grant = Grant::of(&current.snapshot.origins, headers);
         if let Some(told) = grant.and_then(|grant| grant.preflight(method, &target.route, headers)) {
             return Err(Call::preflight(self.begin(headers), told));
         }
         if target.route.is_open() {
             return Ok(Caller { key: None, target, body_limit: 0 });
         }
-        let current = self.current.load();
         match self.keys.presented(&current.snapshot.pepper, headers, target.route.dialect()) {
             Ok(key) => {
                 let body_limit = current.snapshot.body_limit(&target.profile);

@@ -26,14 +26,14 @@ struct Bed {
     app: PathBuf,
 }
 
-/// Settings that a test changes.
-/// The base profile, as the control plane compiles it.
-static PROFILE: LazyLock<String> = LazyLock::new(|| {
+/// The profiles, as the control plane compiles them.
+static PROFILES: LazyLock<String> = LazyLock::new(|| {
     let all: serde_json::Value =
         serde_json::from_str(include_str!("../../../tests/vectors/profiles.json")).unwrap();
-    all["openai"].to_string()
+    format!(r#"[{},{}]"#, all["openai"], all["flexai"])
 });
 
+/// Settings that a test changes.
 struct Wish {
     head: f64,
     idle: f64,
@@ -67,8 +67,8 @@ impl Wish {
             "models":[{{"name":"m","created":1,"owned_by":"o","pool":[{{"backend":"b","upstream":"M"}}]}}],
             "deadlines":{{"connect":2.0,"first_byte":20.0,"idle":20.0,"total":60.0}},
             "limits":{{"body_bytes":2000000,"event_bytes":1048576}},"retry":{{"ratio":0.1,"per_second":3.0}},
-            "breaker":{{"failures":3,"open_seconds":5.0}},"tls":{},"profiles":[{}]}}"#,
-            self.backend, self.tls, *PROFILE
+            "breaker":{{"failures":3,"open_seconds":5.0}},"tls":{},"profiles":{},"hosts":{{"api.flex.example":1}}}}"#,
+            self.backend, self.tls, *PROFILES
         )
     }
 }
@@ -387,11 +387,18 @@ async fn http2_is_known_by_its_first_bytes() {
     let executor = hyper_util::rt::TokioExecutor::new();
     let (mut client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
     tokio::spawn(async move { drop(connection.await) });
-    for (path, status) in [("/livez", 200), ("/v1/models", 401), ("/admin", 404)] {
-        let request = http::Request::get(format!("http://a{path}"));
+    for (target, status, flexai) in [
+        ("a/livez", 200, false),
+        ("a/v1/models", 401, false),
+        ("API.flex.example:8080/v1/models", 401, true),
+        ("a/admin", 404, false),
+    ] {
+        let request = http::Request::get(format!("http://{target}"));
         let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
         let answer = timeout(Duration::from_secs(5), client.send_request(request)).await.unwrap().unwrap();
-        assert_eq!(answer.status().as_u16(), status, "{path}");
+        assert_eq!(answer.status().as_u16(), status, "{target}");
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+        assert_eq!(body.windows(20).any(|part| part == b"authentication_error"), flexai, "{target}");
     }
 }
 

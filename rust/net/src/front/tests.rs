@@ -28,6 +28,20 @@ fn verdict(method: &str, target: &str, headers: &[(&str, &str)]) -> Option<Kind>
 }
 
 #[test]
+fn the_host_that_is_meant() {
+    let named = |target: &str, headers: &[(&str, &str)]| {
+        let parts = parts("GET", target, headers);
+        host_named(Some(&parts.uri), &parts.headers).map(str::to_owned)
+    };
+    assert_eq!(named("/", &[HOST_LINE]).as_deref(), Some("api.example.com:8080"));
+    // HTTP/2 names it in the target; what else is there has been compared with it.
+    assert_eq!(named("https://api.example.com/v1/models", &[]).as_deref(), Some("api.example.com"));
+    assert_eq!(named("/", &[]), None);
+    assert_eq!(named("/", &[HOST_LINE, HOST_LINE]), None);
+    assert_eq!(named("/", &[("host", "\u{fc}")]), None);
+}
+
+#[test]
 fn the_table() {
     for (method, target, headers, expected) in CASES {
         assert_eq!(verdict(method, target, headers), *expected, "{method} {target} {headers:?}");
