@@ -9,16 +9,18 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use levada_core::breaker::Seen;
-use levada_core::chunk::{self, Style};
+use levada_core::chunk;
+use levada_core::endpoint::Endpoint;
 use levada_core::http1::Framing;
 use levada_core::refusal::Kind;
-use levada_core::relay::{Options, Relay};
+use levada_core::relay::Options;
 use levada_core::request::Name;
 use levada_core::{bounds, splice, upstream};
 use tokio::time::Instant;
 
 use crate::attempt::{self, Answer, Failure};
 use crate::deadline::Watch;
+use crate::errand::Errand;
 use crate::load::InFlight;
 use crate::plan::Plan;
 use crate::pump::{Events, Lost, Plain, Source, Turn};
@@ -57,9 +59,12 @@ pub async fn bring(
     // A client that names no model gets the one that is meant, under the backend's name.
     let named = (member.renamed || plan.request.model.is_none()).then_some(name);
     let body = splice::apply(plan.body.clone(), plan.request.edits(named, plan.endpoint.asks_usage()));
-    let Some(head) = request_head(&tally.id, plan, member.backend, body.len()) else {
+    let lacks = snapshot.backends.get(member.backend).map(|backend| backend.lacks).unwrap_or_default();
+    let mut errand = Errand::of(plan, body, lacks, &model.name, tally)?;
+    let Some(head) = request_head(&tally.id, plan, errand.endpoint, member.backend, errand.body.len()) else {
         return Err(Failure::of(Kind::Internal));
     };
+    let body = std::mem::take(&mut errand.body);
     let (head, rest) = if body.len() <= bounds::READ_BYTES {
         (join(head, &body), Bytes::new()) // one write for what is small
     } else {
@@ -71,23 +76,24 @@ pub async fn bring(
     if !(200..300).contains(&answer.head.status) || answer.head.encoded || answer.head.status == 204 {
         return Err(refused_by(answer, in_flight, watch).await);
     }
-    let mut style = plan.style.clone();
-    if member.renamed {
-        style.rename = serde_json::to_string(&*model.name).ok().map(Into::into);
+    if member.renamed && errand.made.is_none() {
+        errand.style.rename = serde_json::to_string(&*model.name).ok().map(Into::into);
     }
     if answer.head.is_event_stream() {
+        let mut style = std::mem::take(&mut errand.style);
         style.hide_usage = plan.endpoint.asks_usage() && !plan.request.include_usage;
         let options = Options {
-            dialect: plan.endpoint.dialect(),
+            dialect: errand.endpoint.dialect(),
             include_usage: plan.request.include_usage,
             style,
             event_bytes: snapshot.event_bytes,
         };
         let (_, source) = Source::new(answer, in_flight, watch);
-        return first_turn(Box::new(Events::new(source, Relay::new(options))), deadlines.first_byte).await;
+        let events = Events::new(source, errand.relay(options));
+        return first_turn(Box::new(events), deadlines.first_byte).await;
     }
     if answer.head.is_json() {
-        return plain(tally, answer, in_flight, watch, style).await;
+        return plain(tally, answer, in_flight, watch, errand).await;
     }
     if plan.endpoint.answers_media() && answer.head.is_media() {
         let (length, kind) = (length(&answer), kind(&answer));
@@ -115,20 +121,24 @@ async fn plain(
     answer: Answer,
     in_flight: InFlight,
     watch: Watch,
-    style: Style,
+    errand: Errand,
 ) -> Result<Brought, Failure> {
     let (length, kind) = (length(&answer), kind(&answer));
-    let limit = if style.is_plain() { bounds::WHOLE_BYTES } else { bounds::CHANGED_BYTES };
+    let changed = errand.made.is_some() || !errand.style.is_plain();
+    let limit = if changed { bounds::CHANGED_BYTES } else { bounds::WHOLE_BYTES };
     let (_, mut source) = Source::new(answer, in_flight, watch);
     let (whole, complete) = if length.is_some_and(|length| length > limit as u64) {
         (BytesMut::new(), false)
     } else {
         gather(&mut source, limit).await?
     };
+    if !complete && errand.made.is_some() {
+        return Err(Failure::of(Kind::UpstreamError));
+    }
     if !complete {
         return Ok(Brought::Plain(Box::new(Plain::new(source, whole, length)), kind));
     }
-    let Ok(read) = chunk::read(&whole, &style) else { return Err(Failure::of(Kind::UpstreamError)) };
+    let Ok(read) = chunk::read(&whole, &errand.style) else { return Err(Failure::of(Kind::UpstreamError)) };
     if read.error {
         return Err(Failure { refusal: upstream::in_stream(&whole), again: false, seen: Seen::Failure });
     }
@@ -136,27 +146,32 @@ async fn plain(
         tally.meter.total(usage);
     }
     let body = splice::apply(whole.freeze(), read.edits);
+    let body = match errand.made {
+        Some(made) => made.answer(&body, read.usage).map_err(|_| Failure::of(Kind::UpstreamError))?,
+        None => body,
+    };
     Ok(Brought::Whole(body, kind))
 }
 
 /// The head of the request to a backend. Of the client's headers only the request id goes on.
-fn request_head(id: &str, plan: &Plan, backend: usize, length: usize) -> Option<Vec<u8>> {
+fn request_head(id: &str, plan: &Plan, endpoint: Endpoint, backend: usize, length: usize) -> Option<Vec<u8>> {
     let backend = plan.current.snapshot.backends.get(backend)?;
     let mut head = String::with_capacity(384);
-    let (endpoint, authority) = (plan.endpoint.path(), &backend.authority);
-    let path = match plan.endpoint.is_at_root() {
+    let authority = &backend.authority;
+    let path = match endpoint.is_at_root() {
         true => backend.path.strip_suffix("/v1").unwrap_or(&backend.path),
         false => &backend.path,
     };
-    let accept = match plan.endpoint.answers_media() {
+    let accept = match endpoint.answers_media() {
         true => "*/*",
         false if plan.request.stream => "text/event-stream",
         false => "application/json",
     };
     write!(
         head,
-        "POST {path}{endpoint} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: levada\r\naccept: {accept}\r\n\
+        "POST {path}{} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: levada\r\naccept: {accept}\r\n\
          accept-encoding: identity\r\ncontent-type: {}\r\nx-request-id: {id}\r\n",
+        endpoint.path(),
         plan.content_type.to_str().ok()?,
     )
     .ok()?;

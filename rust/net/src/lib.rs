@@ -13,6 +13,7 @@ pub mod client;
 pub mod current;
 pub mod deadline;
 pub mod edge;
+pub mod errand;
 pub mod fetch;
 pub mod gateway;
 pub mod keys;
