@@ -4,11 +4,13 @@ and llama.cpp.
 
 import asyncio
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import openai
 import pytest
-from pydantic import BaseModel
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import BaseModel, TypeAdapter
 from upstream import (
     DONE,
     ScriptedBackend,
@@ -35,6 +37,13 @@ class Person(BaseModel):
     age: int
 
 
+def keeps_to_the_types(events: Iterable[Any]) -> None:
+    """The SDK reads anything; its types are strict when they are asked."""
+    types: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+    for one in events:
+        assert types.validate_python(one.to_dict()).type == one.type
+
+
 @BOTH
 def test_create(client: openai.OpenAI, model: str) -> None:
     answer = client.responses.create(
@@ -52,6 +61,7 @@ def test_create(client: openai.OpenAI, model: str) -> None:
     assert answer.usage is not None and answer.usage.input_tokens > 0
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
     assert answer._request_id
+    Response.model_validate(answer.to_dict())
 
 
 @BOTH
@@ -73,10 +83,10 @@ def test_stream(client: openai.OpenAI, model: str) -> None:
 
 
 def test_a_stream_that_comes_to_its_limit(client: openai.OpenAI) -> None:
-    # `create` has every event that `stream` makes its own of.
     events = list(
         client.responses.create(model="tiny", input="x", max_output_tokens=9, stream=True)
     )
+    keeps_to_the_types(events)
     last = events[-1]
     assert last.type == "response.incomplete"
     assert last.response.incomplete_details is not None
@@ -124,9 +134,7 @@ def test_parse_of_a_stream(client: openai.OpenAI, scripted: ScriptedBackend) -> 
         assert stream.get_final_response().output_parsed == Person(name="Ann", age=37)
 
 
-def test_a_tool_is_called_and_answered(
-    client: openai.OpenAI, scripted: ScriptedBackend
-) -> None:
+def test_a_tool_is_called_and_answered(client: openai.OpenAI, scripted: ScriptedBackend) -> None:
     first = client.responses.create(model="m", input="Weather?", tools=[TOOL])
     (call,) = first.output
     assert call.type == "function_call"
@@ -154,6 +162,8 @@ def test_streamed_tools_and_thoughts(client: openai.OpenAI, scripted: ScriptedBa
     events += [delta(tool_calls=[{"index": 0, "function": {"arguments": part}}]) for part in parts]
     events += [chat_chunk(None, finish="tool_calls"), DONE]
     scripted.script(send(stream_head() + chunked(*events)))
+    keeps_to_the_types(client.responses.create(model="m", input="x", tools=[TOOL], stream=True))
+    scripted.script(send(stream_head() + chunked(*events)))
     with client.responses.stream(model="m", input="x", tools=[TOOL]) as stream:
         types = [one.type for one in stream]
         thought, call = stream.get_final_response().output
@@ -165,9 +175,7 @@ def test_streamed_tools_and_thoughts(client: openai.OpenAI, scripted: ScriptedBa
     assert (call.call_id, json.loads(call.arguments)) == ("call_9", {"city": "Funchal"})
 
 
-def test_a_broken_stream_tells_its_error(
-    client: openai.OpenAI, scripted: ScriptedBackend
-) -> None:
+def test_a_broken_stream_tells_its_error(client: openai.OpenAI, scripted: ScriptedBackend) -> None:
     scripted.script(send(stream_head() + chunked(chat_chunk("a"), end=False)), close())
     events = list(client.responses.create(model="m", input="x", stream=True))
     assert (events[-1].type, events[-2].type) == ("error", "response.output_text.delta")
