@@ -2,7 +2,8 @@
 //! was not asked for, and an honest end when the stream breaks.
 //!
 //! Law: an event is passed, dropped or renamed, never invented, but for the one error event of a broken stream and
-//! the `[DONE]` of a finished one whose backend sends none. Nothing follows either.
+//! the `[DONE]` of a finished one whose backend sends none. Nothing follows either. What is told as a response goes through
+//! all of this first.
 
 use bytes::{Bytes, BytesMut};
 

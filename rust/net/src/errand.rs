@@ -40,7 +40,7 @@ impl Errand {
         let chat = to_chat(&body, lacks).map_err(|refusal| Failure {
             refusal,
             again: false,
-            seen: Seen::Success, // nothing was seen of the backend that speaks against it
+            seen: Seen::Nothing,
         })?;
         let heading = Heading {
             seed: format!("{:032x}", fastrand::u128(..)).into(),
