@@ -24,11 +24,14 @@ def running(
     llamacpp: Engine,
     request: pytest.FixtureRequest,
 ) -> Levada:
-    """One Levada with both backends: model `m` is scripted, `tiny` is real."""
+    """One Levada with both backends: model `m` is scripted, `tiny` is real. Responses are made of
+    chats at both.
+    """
+    chats = {"lacks": ["responses"]}
     config = {
         "backends": [
-            {"name": "scripted", "url": scripted.url, "models": ["m"]},
-            {"name": "real", "url": llamacpp.url, "models": ["tiny"]},
+            {"name": "scripted", "url": scripted.url, "models": ["m"], **chats},
+            {"name": "real", "url": llamacpp.url, "models": ["tiny"], **chats},
         ],
         "breaker": {"failures": 1000},
         "retry": {"ratio": 0, "per_second": 0},

@@ -78,5 +78,8 @@ pub const RETRY_AFTER_SECONDS: u32 = 120;
 /// An answer up to this size is held to put the public model name in, wherever in it the name stands.
 pub const CHANGED_BYTES: usize = 8 * 1024 * 1024;
 
+/// How much a response may hold that is made of a stream of chat: its end repeats all of it. A million tokens are some 4 MiB.
+pub const RESPONSE_BYTES: usize = 16 * 1024 * 1024;
+
 /// The kernel's receive buffer of a socket that carries a stream: one whose client has stopped reading stays small.
 pub const UPSTREAM_RECEIVE_BYTES: usize = 16 * 1024;

@@ -42,6 +42,8 @@ pub enum Seen {
     Down,
     /// A probe found it up.
     Up,
+    /// Nothing: the call was given up before it reached the backend.
+    Nothing,
 }
 
 /// What a breaker says to a call.
@@ -100,6 +102,9 @@ impl State {
             (Self::Open { until_ms }, Seen::Up) => Self::Open { until_ms: until_ms.min(now_ms) },
             (Self::Open { .. }, Seen::Success | Seen::Failure) => self,
             (Self::Closed { .. } | Self::Trial { .. }, Seen::Up) => self,
+            // The next call may find out in its place.
+            (Self::Trial { .. }, Seen::Nothing) => Self::Open { until_ms: now_ms },
+            (Self::Closed { .. } | Self::Open { .. }, Seen::Nothing) => self,
         }
     }
 }
@@ -143,6 +148,9 @@ mod tests {
             (trial(9_000), Seen::Failure, open(15_000)),
             (trial(9_000), Seen::Down, open(15_000)),
             (trial(9_000), Seen::Up, trial(9_000)),
+            (closed(2), Seen::Nothing, closed(2)),
+            (open(12_000), Seen::Nothing, open(12_000)),
+            (trial(9_000), Seen::Nothing, open(10_000)),
         ];
         for (before, seen, after) in rows {
             assert_eq!(before.after(seen, now, &RULES), after, "{before:?} {seen:?}");

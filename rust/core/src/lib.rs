@@ -23,6 +23,7 @@ pub mod record;
 pub mod refusal;
 pub mod relay;
 pub mod request;
+pub mod responses;
 pub mod retry;
 pub mod route;
 pub mod shape;

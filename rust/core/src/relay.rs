@@ -2,13 +2,15 @@
 //! was not asked for, and an honest end when the stream breaks.
 //!
 //! Law: an event is passed, dropped or renamed, never invented, but for the one error event of a broken stream and
-//! the `[DONE]` of a finished one whose backend sends none. Nothing follows either.
+//! the `[DONE]` of a finished one whose backend sends none. Nothing follows either. What is told as a response goes through
+//! all of this first.
 
 use bytes::{Bytes, BytesMut};
 
 use crate::chunk::{self, Style};
 use crate::endpoint::Dialect;
 use crate::refusal::{Kind, Refusal};
+use crate::responses::Stream;
 use crate::splice::{self, Edit};
 use crate::sse::{self, Reframer};
 use crate::upstream;
@@ -67,6 +69,8 @@ pub struct Relay {
     begun: bool,
     finished: bool,
     events: u64,
+    /// The client gets these events made into those of a response.
+    translation: Option<Box<Stream>>,
     /// The tokens so far.
     pub meter: Meter,
 }
@@ -81,12 +85,31 @@ impl Relay {
             begun: false,
             finished: false,
             events: 0,
+            translation: None,
             meter: Meter::default(),
         }
     }
 
+    /// The same, for a stream of chat that is told as a response.
+    #[must_use]
+    pub fn translated(options: Options, translation: Stream) -> Self {
+        Self { translation: Some(Box::new(translation)), ..Self::new(options) }
+    }
+
     /// Takes the next piece of the backend's body.
     pub fn push(&mut self, piece: BytesMut) -> Pushed {
+        let pushed = self.pass(piece);
+        self.told(pushed)
+    }
+
+    fn told(&mut self, pushed: Pushed) -> Pushed {
+        match &mut self.translation {
+            None => pushed,
+            Some(translation) => translation.push(pushed, &self.meter),
+        }
+    }
+
+    fn pass(&mut self, piece: BytesMut) -> Pushed {
         let (events, after) = match self.reframer.push(piece) {
             Ok(events) => (events, Then::More),
             Err(sse::TooLarge { before }) => (before, Then::Broken(Refusal::of(Kind::UpstreamError))),
@@ -126,7 +149,7 @@ impl Relay {
     /// How many events have been passed on.
     #[must_use]
     pub fn events(&self) -> u64 {
-        self.events
+        self.translation.as_ref().map_or(self.events, |translation| translation.events())
     }
 
     /// The backend's body has ended (cleanly, or by a fault of the connection) without `[DONE]`.
@@ -134,10 +157,10 @@ impl Relay {
     /// A model that gave its finish reason has said everything: the client gets the `[DONE]` that some engines never
     /// send. Anything else is a broken answer, however cleanly the connection was closed.
     #[must_use]
-    pub fn end(&self, clean: bool) -> Pushed {
+    pub fn end(&mut self, clean: bool) -> Pushed {
         if self.finished && clean && self.reframer.pending() == 0 {
             let last = if self.options.dialect == Dialect::Chunks { DONE } else { b"" };
-            return Pushed { events: Bytes::from_static(last), then: Then::Done };
+            return self.told(Pushed { events: Bytes::from_static(last), then: Then::Done });
         }
         Pushed { events: Bytes::new(), then: Then::Broken(Refusal::of(Kind::UpstreamBroken)) }
     }

@@ -4,6 +4,8 @@
 //! mark and stray blank lines are dropped, and all other bytes are the backend's own. What waits is bounded. A
 //! piece that is already so is handed on without a copy.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 
 /// An event grew beyond the bound before it ended.
@@ -178,6 +180,23 @@ pub fn split(events: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = after;
         Some(event)
     })
+}
+
+/// The data of an event, lines joined; nothing where it has none.
+#[must_use]
+pub fn data(event: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut data: Option<Cow<'_, [u8]>> = None;
+    for field in fields(event).filter(|field| field.name == b"data") {
+        match &mut data {
+            None => data = Some(field.value.into()),
+            Some(data) => {
+                let data = data.to_mut();
+                data.push(b'\n');
+                data.extend_from_slice(field.value);
+            }
+        }
+    }
+    data
 }
 
 /// One field of an event.

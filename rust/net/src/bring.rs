@@ -10,18 +10,17 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use levada_core::breaker::Seen;
 use levada_core::chunk::{self, Style};
+use levada_core::endpoint::Endpoint;
 use levada_core::http1::Framing;
 use levada_core::refusal::Kind;
-use levada_core::relay::{Options, Relay};
-use levada_core::request::Name;
-use levada_core::snapshot::Member;
-use levada_core::splice::Edit;
-use levada_core::usage::Meter;
+use levada_core::relay::Options;
+use levada_core::usage::{Meter, Usage};
 use levada_core::{bounds, splice, upstream};
 use tokio::time::Instant;
 
 use crate::attempt::{self, Answer, Failure};
 use crate::deadline::Watch;
+use crate::errand::Errand;
 use crate::fan::Fan;
 use crate::load::InFlight;
 use crate::plan::Plan;
@@ -76,15 +75,17 @@ pub async fn bring(
         return Err(Failure::of(Kind::Internal));
     };
     let Some(member) = model.pool.get(pick) else { return Err(Failure::of(Kind::Internal)) };
-    let Asked { answer, in_flight, watch } = ask(&tally.id, plan, member, Vec::new(), in_flight, end).await?;
-    let style = style(plan, &model.name, member);
+    let mut errand = Errand::of(plan, &model.name, member, Vec::new(), tally.at_seconds())?;
+    let asked = ask(&tally.id, plan, member.backend, &mut errand, in_flight, end).await?;
+    let Asked { answer, in_flight, watch } = asked;
     if answer.head.is_event_stream() {
         let (_, source) = Source::new(answer, in_flight, watch);
-        let events = Events::new(source, Relay::new(options(plan, style)));
+        let options = options(plan, &mut errand);
+        let events = Events::new(source, errand.relay(options));
         return first_turn(Box::new(events), deadlines.first_byte).await;
     }
     if answer.head.is_json() {
-        return plain(tally, answer, in_flight, watch, style).await;
+        return plain(tally, answer, in_flight, watch, errand).await;
     }
     if plan.endpoint.answers_media() && answer.head.is_media() {
         let (length, kind) = (length(&answer), kind(&answer));
@@ -94,26 +95,21 @@ pub async fn bring(
     Err(Failure::of(Kind::UpstreamError))
 }
 
-/// Sends the request, with `further` edits, and waits for an answer that can be passed on.
+/// Sends what is asked for and waits for an answer that can be passed on.
 ///
 /// # Errors
 /// There was none; whether another backend may be tried.
 pub async fn ask(
     id: &str,
     plan: &Plan,
-    member: &Member,
-    further: Vec<Edit>,
+    backend: usize,
+    errand: &mut Errand,
     in_flight: InFlight,
     end: Instant,
 ) -> Result<Asked, Failure> {
     let deadlines = &plan.current.snapshot.deadlines;
-    let name = Name { plain: &member.upstream, json: &member.upstream_json };
-    // A client that names no model gets the one that is meant, under the backend's name.
-    let named = (member.renamed || plan.request.model.is_none()).then_some(name);
-    let mut edits = plan.request.edits(named, plan.endpoint.asks_usage());
-    edits.extend(further);
-    let body = splice::apply(plan.body.clone(), edits);
-    let Some(head) = request_head(id, plan, member.backend, body.len()) else {
+    let body = std::mem::take(&mut errand.body);
+    let Some(head) = request_head(id, plan, errand.endpoint, backend, body.len()) else {
         return Err(Failure::of(Kind::Internal));
     };
     let (head, rest) = if body.len() <= bounds::READ_BYTES {
@@ -130,23 +126,14 @@ pub async fn ask(
     Ok(Asked { answer, in_flight, watch })
 }
 
-/// What is changed in the answers of a member of the model's pool.
-pub fn style(plan: &Plan, model: &str, member: &Member) -> Style {
-    let mut style = plan.style.clone();
-    if member.renamed {
-        style.rename = serde_json::to_string(model).ok().map(Into::into);
-    }
-    style
-}
-
 /// What is done to a stream of the call.
-pub fn options(plan: &Plan, style: Style) -> Options {
+pub fn options(plan: &Plan, errand: &mut Errand) -> Options {
     let include_usage = plan.request.include_usage;
     let hide_usage = plan.endpoint.asks_usage() && !include_usage;
     Options {
-        dialect: plan.endpoint.dialect(),
+        dialect: errand.endpoint.dialect(),
         include_usage,
-        style: Style { hide_usage, ..style },
+        style: Style { hide_usage, ..std::mem::take(&mut errand.style) },
         event_bytes: plan.current.snapshot.event_bytes,
     }
 }
@@ -169,27 +156,40 @@ async fn plain(
     answer: Answer,
     in_flight: InFlight,
     watch: Watch,
-    style: Style,
+    errand: Errand,
 ) -> Result<Brought, Failure> {
     let (length, kind) = (length(&answer), kind(&answer));
-    let limit = if style.is_plain() { bounds::WHOLE_BYTES } else { bounds::CHANGED_BYTES };
+    let changed = errand.made.is_some() || !errand.style.is_plain();
+    let limit = if changed { bounds::CHANGED_BYTES } else { bounds::WHOLE_BYTES };
     let (_, mut source) = Source::new(answer, in_flight, watch);
     let (whole, complete) = if length.is_some_and(|length| length > limit as u64) {
         (BytesMut::new(), false)
     } else {
         gather(&mut source, limit).await?
     };
+    if !complete && errand.made.is_some() {
+        return Err(Failure::of(Kind::UpstreamError));
+    }
     if !complete {
         return Ok(Brought::Plain(Box::new(Plain::new(source, whole, length)), kind));
     }
-    Ok(Brought::Whole(whole_body(&mut tally.meter, whole, &style)?, kind))
+    let (body, usage) = whole_body(&mut tally.meter, whole, &errand.style)?;
+    let body = match errand.made {
+        Some(made) => made.answer(&body, usage).map_err(|_| Failure::of(Kind::UpstreamError))?,
+        None => body,
+    };
+    Ok(Brought::Whole(body, kind))
 }
 
-/// A whole body as the client gets it; its usage is metered.
+/// A whole body as the client gets it, and its usage, which is metered.
 ///
 /// # Errors
 /// It is no JSON, or an error.
-pub fn whole_body(meter: &mut Meter, whole: BytesMut, style: &Style) -> Result<Bytes, Failure> {
+pub fn whole_body(
+    meter: &mut Meter,
+    whole: BytesMut,
+    style: &Style,
+) -> Result<(Bytes, Option<Usage>), Failure> {
     let Ok(read) = chunk::read(&whole, style) else { return Err(Failure::of(Kind::UpstreamError)) };
     if read.error {
         return Err(Failure { refusal: upstream::in_stream(&whole), again: false, seen: Seen::Failure });
@@ -197,27 +197,28 @@ pub fn whole_body(meter: &mut Meter, whole: BytesMut, style: &Style) -> Result<B
     if let Some(usage) = read.usage {
         meter.total(usage);
     }
-    Ok(splice::apply(whole.freeze(), read.edits))
+    Ok((splice::apply(whole.freeze(), read.edits), read.usage))
 }
 
 /// The head of the request to a backend. Of the client's headers only the request id goes on.
-fn request_head(id: &str, plan: &Plan, backend: usize, length: usize) -> Option<Vec<u8>> {
+fn request_head(id: &str, plan: &Plan, endpoint: Endpoint, backend: usize, length: usize) -> Option<Vec<u8>> {
     let backend = plan.current.snapshot.backends.get(backend)?;
     let mut head = String::with_capacity(384);
-    let (endpoint, authority) = (plan.endpoint.path(), &backend.authority);
-    let path = match plan.endpoint.is_at_root() {
+    let authority = &backend.authority;
+    let path = match endpoint.is_at_root() {
         true => backend.path.strip_suffix("/v1").unwrap_or(&backend.path),
         false => &backend.path,
     };
-    let accept = match plan.endpoint.answers_media() {
+    let accept = match endpoint.answers_media() {
         true => "*/*",
         false if plan.request.stream => "text/event-stream",
         false => "application/json",
     };
     write!(
         head,
-        "POST {path}{endpoint} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: levada\r\naccept: {accept}\r\n\
+        "POST {path}{} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: levada\r\naccept: {accept}\r\n\
          accept-encoding: identity\r\ncontent-type: {}\r\nx-request-id: {id}\r\n",
+        endpoint.path(),
         plan.content_type.to_str().ok()?,
     )
     .ok()?;

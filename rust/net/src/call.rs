@@ -389,7 +389,9 @@ impl Call {
                     return Ok(brought);
                 }
                 Err(failure) => {
-                    live.metrics.failed.inc();
+                    if failure.seen != Seen::Nothing {
+                        live.metrics.failed.inc();
+                    }
                     live.seen(failure.seen, rules);
                     refusal = failure.refusal;
                     if !failure.again || Instant::now() >= end {

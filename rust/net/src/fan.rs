@@ -7,9 +7,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use levada_core::chunk::Style;
 use levada_core::refusal::{Kind, Refusal};
-use levada_core::relay::Relay;
 use levada_core::snapshot::Member;
 use levada_core::usage::Meter;
 use levada_core::{bounds, merge};
@@ -17,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::attempt::Failure;
 use crate::bring::{self, Asked, Brought, JSON};
+use crate::errand::Errand;
 use crate::load::InFlight;
 use crate::plan::Plan;
 use crate::pump::{Events, Joined, Turn};
@@ -68,23 +67,27 @@ pub async fn bring(
         let place = in_flight.begin(&snapshot.breaker);
         // Some engines know a request by its id, and take each only once.
         let (id, edits) = (format!("{}-{at}", tally.id), plan.request.one_choice(at));
-        Box::pin(async move { bring::ask(&id, plan, member, edits, place, end).await })
+        let (name, began) = (&model.name, tally.at_seconds());
+        Box::pin(async move {
+            let mut errand = Errand::of(plan, name, member, edits, began)?;
+            let asked = bring::ask(&id, plan, member.backend, &mut errand, place, end).await?;
+            Ok((asked, errand))
+        })
     });
     let asks = asks.collect();
     drop(in_flight);
     let asked = all(asks).await?;
-    let style = bring::style(plan, &model.name, member);
-    if asked.iter().all(|asked| asked.answer.head.is_event_stream()) {
-        let events = asked.into_iter().map(|asked| {
-            let relay = Relay::new(bring::options(plan, style.clone()));
-            Lane::Open(Box::new(Events::new(asked.source(), relay)))
+    if asked.iter().all(|(asked, _)| asked.answer.head.is_event_stream()) {
+        let events = asked.into_iter().map(|(asked, mut errand)| {
+            let options = bring::options(plan, &mut errand);
+            Lane::Open(Box::new(Events::new(asked.source(), errand.relay(options))))
         });
         let mut fan = Box::new(Fan::new(events.collect()));
         let first = timeout(snapshot.deadlines.first_byte, poll_fn(|cx| fan.poll_turn(cx))).await;
         return bring::began(first.map_err(drop)).map(|turn| Brought::Fan(fan, turn));
     }
-    if asked.iter().all(|asked| asked.answer.head.is_json()) {
-        return bodies(tally, asked, &style).await;
+    if asked.iter().all(|(asked, _)| asked.answer.head.is_json()) {
+        return bodies(tally, asked).await;
     }
     Err(Failure::of(Kind::UpstreamError))
 }
@@ -110,17 +113,17 @@ where
 }
 
 /// Whole answers as one. What is not read yet waits in its socket, so one after the other costs no time.
-async fn bodies(tally: &mut Tally, asked: Vec<Asked>, style: &Style) -> Result<Brought, Failure> {
+async fn bodies(tally: &mut Tally, asked: Vec<(Asked, Errand)>) -> Result<Brought, Failure> {
     let mut room = bounds::CHANGED_BYTES;
     let (mut bodies, mut meters) = (Vec::new(), Vec::new());
-    for asked in asked {
+    for (asked, errand) in asked {
         let (body, complete) = bring::gather(&mut asked.source(), room).await?;
         if !complete {
             return Err(Failure::of(Kind::UpstreamError));
         }
         room = room.saturating_sub(body.len());
         let mut meter = Meter::default();
-        bodies.push(bring::whole_body(&mut meter, body, style)?);
+        bodies.push(bring::whole_body(&mut meter, body, &errand.style)?.0);
         meters.push(meter);
     }
     tally.meter = Meter::sum(meters.into_iter());

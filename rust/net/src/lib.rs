@@ -14,6 +14,7 @@ pub mod cors;
 pub mod current;
 pub mod deadline;
 pub mod edge;
+pub mod errand;
 pub mod fan;
 pub mod fetch;
 pub mod gateway;

@@ -85,6 +85,12 @@ impl Tally {
         self.began
     }
 
+    /// The same by the clock on the wall, in seconds since 1970.
+    #[must_use]
+    pub fn at_seconds(&self) -> u64 {
+        self.at_ms / 1000
+    }
+
     /// The first byte for the client is there.
     pub fn first_byte(&mut self) {
         self.first_byte.get_or_insert(micros(self.began));
