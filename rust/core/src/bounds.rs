@@ -74,5 +74,9 @@ pub const RETRY_AFTER_SECONDS: u32 = 120;
 /// An answer up to this size is held to put the public model name in, wherever in it the name stands.
 pub const CHANGED_BYTES: usize = 8 * 1024 * 1024;
 
+/// An answer up to this size is held to turn its vectors into base64: a thousand of 1,536 numbers, which is what
+/// LangChain asks for at once, are some 30 MB of text.
+pub const VECTORS_BYTES: usize = 48 * 1024 * 1024;
+
 /// The kernel's receive buffer of a socket that carries a stream: one whose client has stopped reading stays small.
 pub const UPSTREAM_RECEIVE_BYTES: usize = 16 * 1024;

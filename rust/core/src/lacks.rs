@@ -20,8 +20,7 @@ pub struct Lacks {
 }
 
 /// The words, as a problem names them.
-pub const WORDS: &str =
-    "must be a list of responses, n, base64, null, max_tokens and max_completion_tokens (one of the last two)";
+pub const WORDS: &str = "must be a list of responses, n, base64, null, max_tokens and max_completion_tokens (one of the last two)";
 
 impl Lacks {
     /// What these words say; nothing if one of them is no such word, or the limit would have no name left.

@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use levada_core::breaker::Seen;
-use levada_core::chunk::{self, Style};
+use levada_core::chunk::{self, Chunk, Style};
 use levada_core::http1::Framing;
-use levada_core::refusal::Kind;
+use levada_core::refusal::{Kind, Refusal};
 use levada_core::relay::{Options, Relay};
 use levada_core::request::Name;
 use levada_core::{bounds, splice, upstream};
@@ -56,7 +56,9 @@ pub async fn bring(
     let name = Name { plain: &member.upstream, json: &member.upstream_json };
     // A client that names no model gets the one that is meant, under the backend's name.
     let named = (member.renamed || plan.request.model.is_none()).then_some(name);
-    let body = splice::apply(plan.body.clone(), plan.request.edits(named, plan.endpoint.asks_usage()));
+    let lacks = snapshot.backends.get(member.backend).map(|backend| backend.lacks).unwrap_or_default();
+    let body =
+        splice::apply(plan.body.clone(), plan.request.edits(named, plan.endpoint.asks_usage(), &lacks));
     let Some(head) = request_head(&tally.id, plan, member.backend, body.len()) else {
         return Err(Failure::of(Kind::Internal));
     };
@@ -72,6 +74,7 @@ pub async fn bring(
         return Err(refused_by(answer, in_flight, watch).await);
     }
     let mut style = plan.style.clone();
+    style.base64 = lacks.base64 && plan.request.wants_base64();
     if member.renamed {
         style.rename = serde_json::to_string(&*model.name).ok().map(Into::into);
     }
@@ -80,6 +83,7 @@ pub async fn bring(
         let options = Options {
             dialect: plan.endpoint.dialect(),
             include_usage: plan.request.include_usage,
+            several: plan.request.n > 1,
             style,
             event_bytes: snapshot.event_bytes,
         };
@@ -118,17 +122,24 @@ async fn plain(
     style: Style,
 ) -> Result<Brought, Failure> {
     let (length, kind) = (length(&answer), kind(&answer));
-    let limit = if style.is_plain() { bounds::WHOLE_BYTES } else { bounds::CHANGED_BYTES };
+    let limit = match style.is_plain() {
+        true => bounds::WHOLE_BYTES,
+        false if style.base64 => bounds::VECTORS_BYTES,
+        false => bounds::CHANGED_BYTES,
+    };
     let (_, mut source) = Source::new(answer, in_flight, watch);
     let (whole, complete) = if length.is_some_and(|length| length > limit as u64) {
         (BytesMut::new(), false)
     } else {
         gather(&mut source, limit).await?
     };
+    if !complete && style.base64 {
+        return Err(too_many_vectors());
+    }
     if !complete {
         return Ok(Brought::Plain(Box::new(Plain::new(source, whole, length)), kind));
     }
-    let Ok(read) = chunk::read(&whole, &style) else { return Err(Failure::of(Kind::UpstreamError)) };
+    let (whole, read) = read(whole, style).await?;
     if read.error {
         return Err(Failure { refusal: upstream::in_stream(&whole), again: false, seen: Seen::Failure });
     }
@@ -137,6 +148,26 @@ async fn plain(
     }
     let body = splice::apply(whole.freeze(), read.edits);
     Ok(Brought::Whole(body, kind))
+}
+
+/// Reads a whole body; vectors aside from the calls of this thread, for turning many of them takes a while.
+async fn read(whole: BytesMut, style: Style) -> Result<(BytesMut, Chunk), Failure> {
+    let aside = style.base64 && whole.len() > bounds::WHOLE_BYTES;
+    let work = move || (chunk::read(&whole, &style), whole);
+    let (read, whole) = if aside {
+        tokio::task::spawn_blocking(work).await.map_err(|_| Failure::of(Kind::Internal))?
+    } else {
+        work()
+    };
+    read.map(|read| (whole, read)).map_err(|_| Failure::of(Kind::UpstreamError))
+}
+
+/// The refusal for vectors that do not fit in memory together.
+fn too_many_vectors() -> Failure {
+    let words = "The vectors are too many to be given as base64 at once. Send fewer inputs, or ask for an \
+                 'encoding_format' of 'float'.";
+    let refusal = Refusal::of(Kind::InvalidValue).message(words).param("encoding_format");
+    Failure { refusal, again: false, seen: Seen::Success }
 }
 
 /// The head of the request to a backend. Of the client's headers only the request id goes on.

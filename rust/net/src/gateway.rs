@@ -246,11 +246,10 @@ impl Gateway {
             }
         }
         let style = Style {
-            rename: None,
             fingerprint: rules.fingerprint,
             cache_counters: rules.cache_counters,
-            hide_usage: false,
             one_call: request.one_call,
+            ..Style::default()
         };
         Ok(Plan { model: index, endpoint, request, body, content_type, style, loosened, current })
     }
