@@ -71,6 +71,7 @@ class Backend(Section):
     models: tuple[ModelName, ...] | None = Field(default=None, min_length=1)
     verify: bool = True
     ca: FilePath | None = None
+    engine: Literal["auto", "llama.cpp", "vllm", "sglang", "other"] = "auto"
     lacks: tuple[Lack, ...] | None = None
 
     @property

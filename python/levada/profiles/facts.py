@@ -30,6 +30,7 @@ CHECKS = {
     "tool_choice": "`tool_choice` only with `tools`, unless it is `none`",
     "json_word": "`response_format` of type `json_object` only if a message speaks of JSON",
     "tool_replies": "each tool call of an assistant's message is answered by a tool message",
+    "images": "images only for a model that is not known to see none",
 }
 UNKNOWN = {"forward": "passed on unchecked", "drop": "taken out", "reject": "refused"}
 HEADERS = (

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from levada import document
 
-Check = Literal["stream_options", "top_logprobs", "tool_choice", "json_word", "tool_replies"]
+Check = Literal[
+    "stream_options", "top_logprobs", "tool_choice", "json_word", "tool_replies", "images"
+]
 
 
 class ProfileError(ValueError):

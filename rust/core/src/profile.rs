@@ -123,6 +123,8 @@ pub struct Checks {
     pub json_word: bool,
     /// Tool messages answer tool calls.
     pub tool_replies: bool,
+    /// Images only for models that see.
+    pub images: bool,
 }
 
 /// How errors look beyond the table.
@@ -306,6 +308,7 @@ fn checks(fields: &mut Fields<'_>) -> Checks {
             "tool_choice" => checks.tool_choice = true,
             "json_word" => checks.json_word = true,
             "tool_replies" => checks.tool_replies = true,
+            "images" => checks.images = true,
             _ => fields.problem("checks", &format!("no check is named '{name}'")),
         }
     }

@@ -6,6 +6,7 @@
 mod adapt;
 mod cuts;
 mod form;
+mod images;
 mod judge;
 mod replies;
 mod scan;
@@ -20,6 +21,7 @@ use crate::refusal::{Kind, Refusal};
 use crate::splice::Edit;
 use adapt::Places;
 use cuts::Cuts;
+pub use images::first_image;
 
 /// What a body says, as far as the engine reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -309,7 +309,8 @@ fn model(
     }
     fields.done();
     // A model of which nothing is said writes text: that is what most of them do.
-    let category = abilities.category.unwrap_or(Category::Text).name();
+    let usual = if abilities.vision == Some(true) { Category::Multimodal } else { Category::Text };
+    let category = abilities.category.unwrap_or(usual).name();
     let category = if with_category { format!(",\"category\":\"{category}\"") } else { String::new() };
     let listed = format!(
         r#"{{"id":{},"object":"model","created":{created},"owned_by":{}{category}}}"#,

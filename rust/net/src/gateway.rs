@@ -233,6 +233,9 @@ impl Gateway {
         let model = snapshot.models.get(index).ok_or_else(|| Refusal::of(Kind::Internal))?;
         tally.model = Some(Arc::clone(&model.name)).zip(current.models.get(index).cloned());
         ability::check(&model.abilities, endpoint, &model.name, &request.needs)?;
+        if rules.checks.images {
+            ability::check_images(&model.abilities, &model.name, &body)?;
+        }
         let mut loosened = false;
         if request.schema.is_some() && model.abilities.json_schema == Some(false) {
             match profile.schema_fallback {
