@@ -59,7 +59,7 @@ class Listen(Section):
     tls: Tls | None = None
 
 
-Lack = Literal["responses", "n", "base64", "null", "max_tokens", "max_completion_tokens"]
+Lack = Literal["responses", "n", "base64", "null", "guided", "max_tokens", "max_completion_tokens"]
 
 
 class Backend(Section):

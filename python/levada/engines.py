@@ -27,8 +27,9 @@ ENGINES = (
     # It takes `encoding_format: null` for a value, and refuses it.
     Engine("llama.cpp", "llamacpp", member="meta", lacks=("null",)),
     Engine("sglang", "sglang"),
-    # SGLang says `max_model_len` too, and its owner with it.
-    Engine("vllm", "vllm", member="max_model_len"),
+    # SGLang says `max_model_len` too, and its owner with it. vLLM passes over `guided_json`
+    # and its siblings without a word.
+    Engine("vllm", "vllm", member="max_model_len", lacks=("guided",)),
 )
 
 

@@ -54,7 +54,8 @@ def test_an_engine_is_known_by_its_models(entries: Any, engine: str | None) -> N
 
 def test_what_an_engine_lacks() -> None:
     assert engines.lacks("llama.cpp") == ("null",)
-    assert [engines.lacks(name) for name in ("vllm", "other", None)] == [()] * 3
+    assert engines.lacks("vllm") == ("guided",)
+    assert [engines.lacks(name) for name in ("sglang", "other", None)] == [()] * 3
 
 
 @pytest.mark.parametrize(

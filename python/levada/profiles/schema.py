@@ -60,6 +60,8 @@ class Response(Part):
     system_fingerprint: Literal["keep", "remove", "ensure"] = "keep"
     cache_counters: bool = False
     """Usage has `cache_read_input_tokens` and `cache_creation_input_tokens`."""
+    reasoning: Literal["keep", "both"] = "keep"
+    """`both`: what the backend tells as `reasoning_content` or `reasoning` is told under both."""
 
 
 class Endpoint(Part):

@@ -26,6 +26,8 @@ pub struct Style {
     pub one_call: bool,
     /// Vectors of numbers become base64.
     pub base64: bool,
+    /// Reasoning is told under both of its names.
+    pub both_reasonings: bool,
 }
 
 /// What becomes of `system_fingerprint`.
@@ -139,6 +141,9 @@ fn replaced(edits: &[Edit], span: &Range<usize>, with: Box<str>) -> Vec<Edit> {
     let outside = edits.iter().filter(|edit| !span.contains(&edit.span.start)).cloned();
     outside.chain([Edit { span: span.clone(), with }]).collect()
 }
+
+/// The names of what a model thinks before it answers: llama.cpp's and DeepSeek's, and vLLM's.
+const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
 
 /// Where a member stands together with one comma beside it.
 #[derive(Default)]
@@ -262,18 +267,7 @@ impl Reader<'_> {
             match key.raw {
                 b"finish_reason" => self.chunk.finish |= scanner.value()?.0 != Kind::Null,
                 b"text" => self.chunk.content |= says(scanner)?,
-                b"delta" | b"message" if scanner.peek() == Some(b'{') => {
-                    scanner.object::<Wrong>(|key, scanner| {
-                        if key.raw == b"tool_calls" && self.style.one_call && scanner.peek() == Some(b'[') {
-                            self.chunk.content |= self.first_call(scanner)?;
-                            return Ok(());
-                        }
-                        // The role alone, and what is null or empty, is no token.
-                        let says = says(scanner)?;
-                        self.chunk.content |= says && key.raw != b"role";
-                        Ok(())
-                    })?;
-                }
+                b"delta" | b"message" if scanner.peek() == Some(b'{') => self.said(scanner)?,
                 _ => {
                     scanner.value()?;
                 }
@@ -281,6 +275,52 @@ impl Reader<'_> {
             Ok(())
         })?;
         Ok(())
+    }
+
+    /// Takes what a choice says: its delta or message.
+    fn said(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Wrong> {
+        let mut thoughts = [None, None];
+        scanner.object::<Wrong>(|key, scanner| {
+            if key.raw == b"tool_calls" && self.style.one_call && scanner.peek() == Some(b'[') {
+                self.chunk.content |= self.first_call(scanner)?;
+                return Ok(());
+            }
+            // The role alone, and what is null or empty, is no token.
+            scanner.peek();
+            let start = scanner.at();
+            let says = says(scanner)?;
+            self.chunk.content |= says && key.raw != b"role";
+            if self.style.both_reasonings {
+                let names = REASONING.iter().zip(&mut thoughts).find(|(name, _)| key.raw == name.as_bytes());
+                if let Some((_, place)) = names {
+                    *place = Some((says, start..scanner.at()));
+                }
+            }
+            Ok(())
+        })?;
+        match thoughts {
+            [Some((true, span)), other] => self.twin(scanner, &span, REASONING[1], other),
+            [other, Some((true, span))] => self.twin(scanner, &span, REASONING[0], other),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Tells what stands at `span` under `name` too, unless that says something of its own.
+    fn twin(
+        &mut self,
+        scanner: &Scanner<'_>,
+        span: &Range<usize>,
+        name: &str,
+        other: Option<(bool, Range<usize>)>,
+    ) {
+        let text = scanner.text(span);
+        let edit = match other {
+            Some((true, _)) => return,
+            Some((false, place)) => Edit { span: place, with: text.into() },
+            None => Edit { span: span.end..span.end, with: format!(",\"{name}\":{text}").into() },
+        };
+        self.chunk.edits.push(edit);
     }
 
     /// Takes tool calls and cuts out all but the first of the answer; whether any is left.
@@ -425,6 +465,22 @@ mod tests {
             styled(r#"{"model":"m","response":{"model":"m"}}"#, &rename),
             r#"{"model":"pub","response":{"model":"pub"}}"#
         );
+    }
+
+    #[test]
+    fn reasoning_is_told_under_both_names() {
+        let both = Style { both_reasonings: true, ..Style::default() };
+        let delta = |members: &str| format!(r#"{{"choices":[{{"delta":{{{members}}}}}]}}"#);
+        for (before, after) in [
+            (r#""reasoning_content": "a","x":1"#, r#""reasoning_content": "a","reasoning":"a","x":1"#),
+            (r#""reasoning":"a""#, r#""reasoning":"a","reasoning_content":"a""#),
+            (r#""reasoning":"a","reasoning_content":null"#, r#""reasoning":"a","reasoning_content":"a""#),
+            (r#""reasoning":"a","reasoning_content":"b""#, r#""reasoning":"a","reasoning_content":"b""#),
+            (r#""reasoning":null,"content":"b""#, r#""reasoning":null,"content":"b""#),
+        ] {
+            assert_eq!(styled(&delta(before), &both), delta(after));
+            assert_eq!(styled(&delta(before), &Style::default()), delta(before));
+        }
     }
 
     #[test]

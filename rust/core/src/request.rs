@@ -6,6 +6,7 @@
 mod adapt;
 mod cuts;
 mod form;
+mod guided;
 mod images;
 mod judge;
 mod replies;
@@ -355,7 +356,7 @@ mod tests {
             (&["max_completion_tokens"], new.into(), old_7.into()),
             (&["max_tokens"], old.into(), r#""max_completion_tokens":9"#.into()),
             (&["max_tokens"], new.into(), new.into()),
-            (&["max_completion_tokens"], format!("\"max_tokens\":null,{new}"), old_7.into()),
+            (&["max_completion_tokens"], format!("\"max_tokens\":null,{new}"), r#""max_tokens":7"#.into()),
             (
                 &["max_completion_tokens", "null"],
                 format!("\"max_tokens\":null,{new},\"n\":null"),
@@ -371,6 +372,29 @@ mod tests {
         }
         let text = r#"{"model":"a","prompt":"x","max_tokens":5}"#;
         assert_eq!(lacking(&["max_tokens"], Endpoint::Completions, text), text);
+    }
+
+    #[test]
+    fn constraints_go_on_under_the_name_that_is_known() {
+        for (given, wanted) in [
+            (r#""guided_json": {"type":"object"} "#, r#""structured_outputs": {"json":{"type":"object"}} "#),
+            (
+                r#""guided_regex":"a","x":1,"guided_choice":["b"]"#,
+                r#""structured_outputs":{"regex":"a","choice":["b"]},"x":1"#,
+            ),
+            (
+                r#""guided_json":null,"guided_grammar":"g""#,
+                r#""guided_json":null,"structured_outputs":{"grammar":"g"}"#,
+            ),
+            (r#""guided_json":{},"structured_outputs":{}"#, r#""guided_json":{},"structured_outputs":{}"#),
+            (r#""guided_whitespace_pattern":"x""#, r#""guided_whitespace_pattern":"x""#),
+        ] {
+            let body = |more: &str| {
+                format!(r#"{{{more},"model":"a","messages":[{{"role":"user","content":"x"}}]}}"#)
+            };
+            assert_eq!(lacking(&["guided"], Endpoint::Chat, &body(given)), body(wanted));
+            assert_eq!(lacking(&[], Endpoint::Chat, &body(given)), body(given));
+        }
     }
 
     #[test]

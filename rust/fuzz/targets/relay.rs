@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         Style::default(),
         Style { rename: Some(r#""public""#.into()), hide_usage: true, ..Style::default() },
         Style { fingerprint: Fingerprint::Remove, cache_counters: true, one_call: true, ..Style::default() },
-        Style { fingerprint: Fingerprint::Ensure, ..Style::default() },
+        Style { fingerprint: Fingerprint::Ensure, both_reasonings: true, ..Style::default() },
     ];
     for dialect in [Dialect::Chunks, Dialect::Typed, Dialect::Anthropic] {
         for (at, style) in styles.iter().enumerate() {

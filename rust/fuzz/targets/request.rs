@@ -20,7 +20,7 @@ static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
 
 /// Backends that lack nothing, and others.
 static LACKS: LazyLock<Vec<Lacks>> = LazyLock::new(|| {
-    let words: [&[&str]; 4] = [&[], &["null", "base64"], &["max_tokens"], &["max_completion_tokens", "null"]];
+    let words: [&[&str]; 4] = [&[], &["null", "base64", "guided"], &["max_tokens"], &["max_completion_tokens", "null"]];
     words.iter().filter_map(|words| Lacks::of(words.iter().copied())).collect()
 });
 

@@ -252,6 +252,7 @@ impl Gateway {
             fingerprint: rules.fingerprint,
             cache_counters: rules.cache_counters,
             one_call: request.one_call,
+            both_reasonings: rules.both_reasonings,
             ..Style::default()
         };
         Ok(Plan { model: index, endpoint, request, body, content_type, style, loosened, current })

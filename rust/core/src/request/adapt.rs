@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::cuts::Cuts;
+use super::guided::Guided;
 use super::scan::Seen;
 use crate::json::{Kind as Json, Scanner};
 use crate::lacks::Lacks;
@@ -24,6 +25,8 @@ pub(super) struct Places {
     pub(super) limits: Limits,
     /// An `encoding_format` of base64.
     pub(super) base64: Option<Range<usize>>,
+    /// Constraints under their older names.
+    pub(super) guided: Guided,
 }
 
 impl Places {
@@ -32,6 +35,7 @@ impl Places {
         let base64 = seen.get("encoding_format").map(|place| place.span.clone());
         Self {
             bare: seen.bare.take(),
+            guided: std::mem::take(&mut seen.guided),
             limits: Limits::of(seen, scanner, default),
             base64: base64.filter(|span| {
                 Scanner::new(scanner.text(span).as_bytes()).string().is_ok_and(|text| text.is("base64"))
@@ -44,6 +48,9 @@ impl Places {
         let mut edits = self.limits.edits(lacks, close);
         let floats = self.base64.iter().filter(|_| lacks.base64);
         edits.extend(floats.map(|span| Edit { span: span.clone(), with: "\"float\"".into() }));
+        if lacks.guided {
+            edits.extend(self.guided.edits());
+        }
         edits
     }
 }

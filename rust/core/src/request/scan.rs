@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::cuts::Cuts;
+use super::guided::Guided;
 use crate::json::{Kind as Json, Scanner, Text, Wrong};
 use crate::profile::{Action, Field, Profile, Rules, Unknown};
 use crate::refusal::{Kind, Refusal};
@@ -38,6 +39,8 @@ pub(super) struct Seen<'a> {
     pub(super) cuts: Cuts,
     /// The same and every null, from the first null on.
     pub(super) bare: Option<Cuts>,
+    /// The constraints under names that are no fields.
+    pub(super) guided: Guided,
     key: Range<usize>,
     pub(super) end: usize,
 }
@@ -65,6 +68,7 @@ pub(super) fn scan<'a>(profile: &'a Profile, rules: &'a Rules, body: &'a [u8]) -
         edits: Vec::new(),
         cuts: Cuts::default(),
         bare: None,
+        guided: Guided::default(),
         key: 0..0,
         end: 0,
     };
@@ -218,8 +222,11 @@ impl<'a> Seen<'a> {
         let name = key.decode();
         let mut walk = Walk::at(&self.rules.shapes, self.strictness, name.clone());
         walk.deny(key);
-        walk.unknown(scanner)?;
+        let value = walk.unknown(scanner)?;
         let denied = walk.found();
+        if self.rules.unknown == Unknown::Forward {
+            self.guided.note((key, self.key.clone()), value, self.cuts.before(), scanner);
+        }
         let refused = (self.rules.unknown == Unknown::Reject).then(|| unknown_parameter(&name, &names));
         if let Some(refusal) = denied.or(refused) {
             self.fail(UNKNOWN, refusal);
