@@ -118,21 +118,20 @@ def _model(
 def _learned(
     model: Model, pool: list[dict[str, str]], served: Mapping[str, Served]
 ) -> dict[str, Any]:
-    """What those of its backends that say anything agree upon."""
+    """What all of its backends say alike: one that says nothing may know better."""
+    silent = Served("", ())
     told = [
-        served[member["backend"]].learned.get(member["upstream"], Learned())
+        served.get(member["backend"], silent).learned.get(member["upstream"], Learned())
         for member in pool
-        if member["backend"] in served
     ]
-    visions = {one.vision for one in told} - {None}
-    sizes = {one.vocabulary for one in told} - {None}
+    visions, sizes = {one.vision for one in told}, {one.vocabulary for one in told}
     found: dict[str, Any] = {}
     # The operator's "multimodal" is a word about vision.
     if len(visions) == 1 and model.category != "multimodal":
         found["vision"] = visions.pop()
     if len(sizes) == 1:
         found["vocabulary"] = sizes.pop()
-    return found
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _backend(backend: Backend, served: Mapping[str, Served], enclosed: Enclosed) -> dict[str, Any]:

@@ -202,3 +202,11 @@ def test_a_model_that_sees_is_listed_as_multimodal(lacking: Any, door: str) -> N
     one = lacking(door, "flexai", {"data": [entry]})
     answer, _ = one.ask("/v1/models", method="GET")
     assert json.loads(answer.body)["data"][0]["category"] == "multimodal"
+
+
+def test_constraints_reach_vllm_under_the_name_that_it_knows(lacking: Any, door: str) -> None:
+    listed = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 9}]}
+    schema = {"type": "object"}
+    _, (seen,) = lacking(door, listed=listed).chat(guided_json=schema, seed=1)
+    assert list(seen) == ["model", "messages", "structured_outputs", "seed"]
+    assert seen["structured_outputs"] == {"json": schema}

@@ -100,9 +100,9 @@ def test_models_that_the_operator_names() -> None:
 
 def test_what_a_backend_is_and_says_counts_where_the_operator_says_nothing() -> None:
     both = Learned(vision=False, vocabulary=9)
-    said = {"small": both, "Z": both, "tiny": Learned(vocabulary=5)}
+    said = {"small": both, "Z": both, "tiny": Learned(vocabulary=5), "large": both}
     served = {
-        "a": Served("/x", ("small", "tiny"), "llama.cpp", said),
+        "a": Served("/x", ("small", "tiny", "large"), "llama.cpp", said),
         "b": Served("/x", ("other",), "llama.cpp", {"small": Learned(True, 9)}),
         "c": Served("/v1", (), "llama.cpp"),
     }
@@ -114,7 +114,7 @@ def test_what_a_backend_is_and_says_counts_where_the_operator_says_nothing() -> 
     ]
     assert [backend["path"] for backend in found["backends"]] == ["/x", "/openai/v1", "/v1"]
     abilities = {model["name"]: model.get("abilities") for model in found["models"]}
-    # They disagree about what the small one sees.
+    # They disagree about what the small one sees, and only one says anything of the large one.
     assert abilities == {"large": None, "small": {"vocabulary": 9}, "tiny": {"vocabulary": 5}}
     named = {
         "one": {"category": "multimodal"},
