@@ -61,7 +61,7 @@ class Listen(Section):
     tls: Tls | None = None
 
 
-Lack = Literal["responses", "n", "base64", "null", "max_tokens", "max_completion_tokens"]
+Lack = Literal["responses", "n", "base64", "null", "guided", "max_tokens", "max_completion_tokens"]
 
 
 class Backend(Section):
@@ -73,6 +73,7 @@ class Backend(Section):
     models: tuple[ModelName, ...] | None = Field(default=None, min_length=1)
     verify: bool = True
     ca: FilePath | None = None
+    engine: Literal["auto", "llama.cpp", "vllm", "sglang", "other"] = "auto"
     lacks: tuple[Lack, ...] | None = None
 
     @property

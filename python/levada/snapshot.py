@@ -5,20 +5,31 @@ Pure: the same input gives the same bytes. The only file that knows the form of 
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from levada import engines
 from levada.config import Backend, Config, Enclosed, Model
+from levada.engines import Learned
 
 _PREFIX = "/v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a backend answered when asked: the path before `/chat/completions`, and its models."""
+    """What a backend answered when asked: the path before `/chat/completions`, its models, what it
+    is, and what it says of each model.
+    """
 
     path: str
     models: tuple[str, ...]
+    engine: str | None = None
+    learned: Mapping[str, Learned] = field(default_factory=dict)
+
+    @property
+    def tells(self) -> bool:
+        """Whether it says more than names."""
+        return self.engine is not None or bool(self.learned)
 
 
 class Credential(Protocol):
@@ -54,7 +65,7 @@ def compile(
         "auth": {"pepper": pepper.hex()},
         "backends": [_backend(backend, served, enclosed) for backend in config.backends],
         "models": [
-            _model(model) | {"pool": _pool(config, model, served)}
+            _model(model, pool := _pool(config, model, served), served) | {"pool": pool}
             for model in config.models or _found(config, served)
         ],
         "deadlines": {
@@ -110,22 +121,48 @@ def _json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _model(model: Model) -> dict[str, Any]:
+def _model(
+    model: Model, pool: list[dict[str, str]], served: Mapping[str, Served]
+) -> dict[str, Any]:
     """What is known of a model; what is not said is left out."""
     abilities = {"category": model.category, **model.abilities.model_dump()}
     said = {name: value for name, value in abilities.items() if value is not None}
+    known = _learned(model, pool, served) | said
     return {
         "name": model.name,
         "created": model.created,
         "owned_by": model.owned_by,
-        **({"abilities": said} if said else {}),
+        **({"abilities": known} if known else {}),
         **({"default_for": list(model.default_for)} if model.default_for else {}),
     }
 
 
+def _learned(
+    model: Model, pool: list[dict[str, str]], served: Mapping[str, Served]
+) -> dict[str, Any]:
+    """What all of its backends say alike: one that says nothing may know better."""
+    silent = Served("", ())
+    told = [
+        served.get(member["backend"], silent).learned.get(member["upstream"], Learned())
+        for member in pool
+    ]
+    visions, sizes = {one.vision for one in told}, {one.vocabulary for one in told}
+    found: dict[str, Any] = {}
+    # The operator's "multimodal" is a word about vision.
+    if len(visions) == 1 and model.category != "multimodal":
+        found["vision"] = visions.pop()
+    if len(sizes) == 1:
+        found["vocabulary"] = sizes.pop()
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _backend(backend: Backend, served: Mapping[str, Served], enclosed: Enclosed) -> dict[str, Any]:
     found = served.get(backend.name)
-    path = backend.prefix if backend.prefix is not None else found.path if found else _PREFIX
+    asked = found if backend.models is None else None
+    path = backend.prefix if backend.prefix is not None else asked.path if asked else _PREFIX
+    seen = found.engine if found else None
+    engine = seen if backend.engine == "auto" else backend.engine
+    lacks = engines.lacks(engine) if backend.lacks is None else backend.lacks
     return {
         "name": backend.name,
         "url": backend.origin,
@@ -133,7 +170,7 @@ def _backend(backend: Backend, served: Mapping[str, Served], enclosed: Enclosed)
         "key": backend.key and backend.key.get_secret_value(),
         "verify": backend.verify,
         "ca": enclosed.ca.get(backend.name),
-        "lacks": list(backend.lacks or ()),
+        "lacks": list(lacks),
     }
 
 

@@ -493,3 +493,19 @@ def test_a_model_is_taken_where_its_category_serves(host: Hosts, door: str) -> N
     text = host("openai", door, **with_model(abilities={"tools": False}))
     tool = {"type": "function", "function": {"name": "f"}}
     assert refused(text.chat(tools=[tool])) == (400, "tools", "unsupported_parameter")
+
+
+def test_reasoning_is_told_under_both_names_where_a_profile_says_so(host: Hosts, door: str) -> None:
+    words = "endpoints: {chat.completions: {response: {reasoning: both}}}"
+    one = host("openai", door, words)
+    thought = {"choices": [{"delta": {"reasoning": "Hm. \u00e9"}, "finish_reason": "stop"}]}
+    one.script = (send(stream_head() + chunked(event(thought), DONE)),)
+    first, _ = one.chat(stream=True)[0].events
+    delta = json.loads(first[6:])["choices"][0]["delta"]
+    assert delta == {"reasoning": "Hm. \u00e9", "reasoning_content": "Hm. \u00e9"}
+    whole = {
+        "choices": [{"message": {"content": "x", "reasoning_content": "y", "reasoning": None}}]
+    }
+    one.script = (send(json_answer(whole)),)
+    message = json.loads(one.chat()[0].body)["choices"][0]["message"]
+    assert message == {"content": "x", "reasoning_content": "y", "reasoning": "y"}

@@ -64,12 +64,31 @@ async def test_with_a_path_only_that_is_asked() -> None:
 
 
 @pytest.mark.asyncio
-async def test_models_that_the_operator_listed_are_only_probed() -> None:
+@pytest.mark.parametrize("body", [LIST, b"<html>"])
+async def test_models_that_the_operator_listed_are_only_probed(body: bytes) -> None:
     gateway, running, discovery = made(models=["x"])
-    gateway.answers[f"{URL}/v1/models"] = (200, LIST)
+    gateway.answers[f"{URL}/v1/models"] = (200, body)
     await discovery.turn()
     assert running.served == {}
-    assert gateway.health["one"]["up"] is True
+    assert gateway.health["one"] == {"up": True, "detail": "ok"}
+
+
+@pytest.mark.asyncio
+async def test_what_a_probed_backend_is_is_learnt_and_kept_until_it_says_otherwise() -> None:
+    gateway, running, discovery = made(models=["x"])
+    said = json.dumps({"data": [{"id": "x", "owned_by": "llamacpp"}]}).encode()
+    for answer, engine in (
+        ((200, said), "llama.cpp"),
+        (OSError("away"), "llama.cpp"),
+        ((503, b""), "llama.cpp"),
+        ((200, b"<html>"), "llama.cpp"),
+        ((200, LIST), None),
+    ):
+        gateway.answers[f"{URL}/v1/models"] = answer
+        await discovery.turn()
+        assert running.served["one"].engine == engine
+    assert [document.get("version") for document in gateway.documents] == [None, 2, 3]
+    assert running.models() == ["x"]
 
 
 @pytest.mark.asyncio
@@ -137,7 +156,8 @@ async def until(true: Callable[[], bool]) -> None:
     ],
 )
 def test_what_is_no_list_of_models_is_none(body: bytes, names: Any) -> None:
-    assert listed(body) == names
+    found = listed(body)
+    assert (found and found.models) == names
 
 
 def test_a_list_without_end_is_none() -> None:

@@ -139,10 +139,11 @@ def test_what_is_done_to_answers_is_told(tmp_path: Path) -> None:
     known = mine(
         tmp_path,
         "json_schema_fallback: reject\nmodels: {category: true, live_only: false}\n"
-        "endpoints: {chat.completions: {default_max_tokens: 7}}\n",
+        "endpoints: {chat.completions: {default_max_tokens: 7, response: {reasoning: both}}}\n",
     )
     chat = next(one for one in known.endpoints if one.path == "/v1/chat/completions")
     assert [words.split(",")[0] for words in chat.answers] == [
+        "what a model thinks is told as `reasoning_content` and as `reasoning`",
         "an answer has at most 7 tokens",
         "a JSON Schema asked of a model that keeps to none is refused",
     ]

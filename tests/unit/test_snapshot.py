@@ -6,6 +6,7 @@ from typing import Any
 
 from levada.config import Config, Enclosed, Made
 from levada.control.store import Key
+from levada.engines import Learned
 from levada.snapshot import Served, compile, keys_document
 
 PEPPER = bytes(range(32))
@@ -103,6 +104,49 @@ def test_models_that_the_operator_names() -> None:
         {"name": "away", "created": 1700000000, "owned_by": "levada", "pool": []},
     ]
     assert found["tls"] is None
+
+
+def test_what_a_backend_is_and_says_counts_where_the_operator_says_nothing() -> None:
+    both = Learned(vision=False, vocabulary=9)
+    said = {"small": both, "Z": both, "tiny": Learned(vocabulary=5), "large": both}
+    served = {
+        "a": Served("/x", ("small", "tiny", "large"), "llama.cpp", said),
+        "b": Served("/x", ("other",), "llama.cpp", {"small": Learned(True, 9)}),
+        "c": Served("/v1", (), "llama.cpp"),
+    }
+    found = document(config(), served)
+    assert [backend["lacks"] for backend in found["backends"]] == [
+        ["null"],
+        ["null"],
+        ["n", "null"],
+    ]
+    assert [backend["path"] for backend in found["backends"]] == ["/x", "/openai/v1", "/v1"]
+    abilities = {model["name"]: model.get("abilities") for model in found["models"]}
+    # They disagree about what the small one sees, and only one says anything of the large one.
+    assert abilities == {"large": None, "small": {"vocabulary": 9}, "tiny": {"vocabulary": 5}}
+    named = {
+        "one": {"category": "multimodal"},
+        "two": {"abilities": {"vocabulary": 3}},
+        "three": {"abilities": {"vision": True, "tools": False}},
+    }
+    models = [{"name": n, "upstream": "Z", "backends": ["a"], **x} for n, x in named.items()]
+    found = document(config(models=models), served)
+    assert [model["abilities"] for model in found["models"]] == [
+        {"category": "multimodal", "vocabulary": 9},
+        {"vision": False, "vocabulary": 3},
+        {"vision": True, "tools": False, "vocabulary": 9},
+    ]
+
+
+def test_an_engine_that_the_operator_names_is_that_one() -> None:
+    backends = [
+        {"name": "a", "url": "http://a", "engine": "other"},
+        {"name": "b", "url": "http://b", "engine": "llama.cpp"},
+        {"name": "c", "url": "http://c", "engine": "llama.cpp", "lacks": []},
+    ]
+    served = {"a": Served("/v1", (), "llama.cpp")}
+    found = document(Config.model_validate({"backends": backends}), served)
+    assert [backend["lacks"] for backend in found["backends"]] == [[], ["null"], []]
 
 
 def test_no_deadline_is_longer_than_the_total() -> None:

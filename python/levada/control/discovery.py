@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from levada import engines
 from levada.control.health import Health, answered, silent
 from levada.snapshot import Served
 
@@ -74,13 +75,16 @@ class Discovery:
             self._report(backend, silent(error))
             return
         health = answered(status)
-        if status == 200 and backend.models is None:
-            models = listed(body)
-            if models is None:
-                health = Health(True, "its list of models is not one")
-            else:
-                self._running.found(backend.name, Served(path=prefix, models=models))
+        served = listed(body, prefix) if status == 200 else None
+        if served is not None and self._says(backend, served):
+            self._running.found(backend.name, served)
+        elif status == 200 and served is None and backend.models is None:
+            health = Health(True, "its list of models is not one")
         self._report(backend, health)
+
+    def _says(self, backend: Backend, served: Served) -> bool:
+        """Whether an answer says anything new to who names the models himself."""
+        return backend.models is None or served.tells or backend.name in self._running.served
 
     async def _models(self, backend: Backend) -> tuple[str, int, bytes]:
         """The answer to "which models", and the prefix under which it was given."""
@@ -110,8 +114,8 @@ class Discovery:
         return dict(self._last)
 
 
-def listed(body: bytes) -> tuple[str, ...] | None:
-    """The names in an OpenAI list of models; None if the body is not such a list."""
+def listed(body: bytes, path: str = "/v1") -> Served | None:
+    """What an OpenAI list of models says; None if the body is not such a list."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -119,5 +123,18 @@ def listed(body: bytes) -> tuple[str, ...] | None:
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list) or len(data) > MODELS_MAX:
         return None
-    names = [entry.get("id") for entry in data if isinstance(entry, dict)]
-    return tuple(name for name in names if isinstance(name, str) and name)
+    entries = [entry for entry in data if isinstance(entry, dict)]
+    named = {entry["id"]: entry for entry in entries if _is_name(entry.get("id"))}
+    more = document.get("models")
+    capable = {
+        one.get("name"): one.get("capabilities")
+        for one in (more if isinstance(more, list) else ())
+        if isinstance(one, dict) and isinstance(one.get("name"), str)
+    }
+    said = {name: engines.learned(entry, capable.get(name)) for name, entry in named.items()}
+    learned = {name: one for name, one in said.items() if one != engines.Learned()}
+    return Served(path, tuple(named), engines.recognised(entries), learned)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name != ""

@@ -23,6 +23,8 @@ CALLED = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 REPLY = {"role": "tool", "tool_call_id": "call_x", "content": "{}"}
 AS_JSON = [{"role": "user", "content": "Say hello in JSON."}]
 JSON_OBJECT = {"type": "json_object"}
+# Why some checks have no rows.
+UNSEEN = {"images": "the probe cannot know which models see no images"}
 
 
 def promises(profile: Profile, checks: list[str], target: Target) -> Iterator[Promise]:
@@ -33,7 +35,7 @@ def promises(profile: Profile, checks: list[str], target: Target) -> Iterator[Pr
             ask = post(target.endpoint.path, target.body(**fields))
             yield Promise(f"{target.name}/check/{check}", what, (ask,), judge)
         if not rows:
-            why = "the probe does not know this check"
+            why = UNSEEN.get(check, "the probe does not know this check")
             yield Promise(f"{target.name}/check/{check}", f"the check '{check}'", why=why)
 
 

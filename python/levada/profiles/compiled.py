@@ -120,6 +120,7 @@ def _endpoint(profile: Profile, name: str, rules: Endpoint) -> dict[str, Any]:
         "checks": list(rules.checks),
         "fingerprint": rules.response.system_fingerprint,
         "cache_counters": rules.response.cache_counters,
+        "both_reasonings": rules.response.reasoning == "both",
         "default_max_tokens": _default_limit(profile, rules),
         "actions": [one for one in map(_action, rules.params, rules.params.values()) if one],
     }

@@ -30,6 +30,7 @@ CHECKS = {
     "tool_choice": "`tool_choice` only with `tools`, unless it is `none`",
     "json_word": "`response_format` of type `json_object` only if a message speaks of JSON",
     "tool_replies": "each tool call of an assistant's message is answered by a tool message",
+    "images": "images only for a model that is not known to see none",
 }
 UNKNOWN = {"forward": "passed on unchecked", "drop": "taken out", "reject": "refused"}
 HEADERS = (
@@ -199,6 +200,8 @@ def _answered(made: Mapping[str, Any], rules: dict[str, Any]) -> Iterator[str]:
         yield f"`system_fingerprint` is {fingerprint} there"
     if rules.get("cache_counters"):
         yield "`usage` always has `cache_read_input_tokens` and `cache_creation_input_tokens`"
+    if rules.get("both_reasonings"):
+        yield "what a model thinks is told as `reasoning_content` and as `reasoning`"
     if rules.get("default_max_tokens"):
         most = rules["default_max_tokens"]
         yield f"an answer has at most {most} tokens, unless the request has a limit of its own"

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from levada.document import Problem
 
-Check = Literal["stream_options", "top_logprobs", "tool_choice", "json_word", "tool_replies"]
+Check = Literal[
+    "stream_options", "top_logprobs", "tool_choice", "json_word", "tool_replies", "images"
+]
 
 
 BasePath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")]
@@ -80,6 +82,8 @@ class Response(Part):
     system_fingerprint: Literal["keep", "remove", "ensure"] = "keep"
     cache_counters: bool = False
     """Usage has `cache_read_input_tokens` and `cache_creation_input_tokens`."""
+    reasoning: Literal["keep", "both"] = "keep"
+    """`both`: what the backend tells as `reasoning_content` or `reasoning` is told under both."""
 
 
 class Endpoint(Part):

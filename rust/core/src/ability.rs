@@ -4,6 +4,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::refusal::{Kind, Refusal};
+use crate::request;
 
 /// What kind of model it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +146,18 @@ pub fn check(abilities: &Abilities, endpoint: Endpoint, model: &str, needs: &Nee
     }
 }
 
+/// Whether a model of these abilities can read a body: an image is nothing for one that sees none.
+///
+/// # Errors
+/// The refusal that names the first image.
+pub fn check_images(abilities: &Abilities, model: &str, body: &[u8]) -> Result<(), Refusal> {
+    let Some(path) = (abilities.vision == Some(false)).then(|| request::first_image(body)).flatten() else {
+        return Ok(());
+    };
+    let words = format!("Invalid value for '{path}': `{model}` is not a multimodal model.");
+    Err(Refusal::of(Kind::InvalidValue).message(words).param(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +168,15 @@ mod tests {
             assert_eq!((Category::named(name), category.name()), (Some(category), name));
         }
         assert_eq!(Category::named("nonsense"), None);
+    }
+
+    #[test]
+    fn images_are_for_those_who_see() {
+        let body = br#"{"messages":[{"content":[{"type":"image_url"}]}]}"#;
+        for (vision, refused) in [(None, false), (Some(true), false), (Some(false), true)] {
+            let abilities = Abilities { vision, ..Abilities::default() };
+            assert_eq!(check_images(&abilities, "m", body).is_err(), refused);
+        }
     }
 
     #[test]

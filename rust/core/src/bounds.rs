@@ -81,5 +81,9 @@ pub const CHANGED_BYTES: usize = 8 * 1024 * 1024;
 /// How much a response may hold that is made of a stream of chat: its end repeats all of it. A million tokens are some 4 MiB.
 pub const RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
+/// An answer up to this size is held to turn its vectors into base64: a thousand of 1,536 numbers, which is what
+/// LangChain asks for at once, are some 30 MB of text.
+pub const VECTORS_BYTES: usize = 48 * 1024 * 1024;
+
 /// The kernel's receive buffer of a socket that carries a stream: one whose client has stopped reading stays small.
 pub const UPSTREAM_RECEIVE_BYTES: usize = 16 * 1024;

@@ -4,9 +4,12 @@
 //! Law: nothing is allocated unless something must be changed. A chunk that is not JSON is an error; one that is JSON of
 //! another shape passes.
 
+use std::ops::Range;
+
 use crate::json::{Kind, Scanner, Wrong};
 use crate::splice::Edit;
 use crate::usage::{self, Usage};
+use crate::vector;
 
 /// What is changed in answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +24,10 @@ pub struct Style {
     pub hide_usage: bool,
     /// Of several tool calls only the first is passed on.
     pub one_call: bool,
+    /// Vectors of numbers become base64.
+    pub base64: bool,
+    /// Reasoning is told under both of its names.
+    pub both_reasonings: bool,
 }
 
 /// What becomes of `system_fingerprint`.
@@ -64,6 +71,10 @@ pub struct Chunk {
     pub hushed: bool,
     /// What has to be changed.
     pub edits: Vec<Edit>,
+    /// Where the value of `choices` stands.
+    pub choices_at: Range<usize>,
+    /// Where `usage` stands, with one comma beside it, and its value.
+    pub usage_at: (Range<usize>, Range<usize>),
 }
 
 /// Reads the data of one event, or a whole body.
@@ -88,13 +99,13 @@ pub fn read(data: &[u8], style: &Style) -> Result<Chunk, Wrong> {
         Ok(())
     })?;
     scanner.end()?;
-    let uninvited = style.hide_usage && reader.chunk.choices && reader.chunk.usage.is_some();
-    let edits = &mut reader.chunk.edits;
-    if let (true, Some(span)) = (uninvited, usage.found(span.end - 1)) {
-        // What was to be put into it goes with it.
-        edits.retain(|edit| !span.contains(&edit.span.start));
-        edits.push(Edit { span, with: "".into() });
+    if let Some(whole) = usage.found(span.end - 1) {
+        reader.chunk.usage_at.0 = whole;
     }
+    if style.hide_usage && reader.chunk.choices && reader.chunk.usage.is_some() {
+        reader.chunk.edits = reader.chunk.without_usage();
+    }
+    let edits = &mut reader.chunk.edits;
     match (style.fingerprint, fingerprint.found(span.end - 1)) {
         (Fingerprint::Remove, Some(span)) => edits.push(Edit { span, with: "".into() }),
         (Fingerprint::Ensure, None) if reader.chunk.choices => {
@@ -106,12 +117,40 @@ pub fn read(data: &[u8], style: &Style) -> Result<Chunk, Wrong> {
     Ok(reader.chunk)
 }
 
+impl Chunk {
+    /// The edits that take `usage` out too; what was to be put into it goes with it.
+    #[must_use]
+    pub fn without_usage(&self) -> Vec<Edit> {
+        let whole = &self.usage_at.0;
+        if whole.is_empty() { self.edits.clone() } else { replaced(&self.edits, whole, "".into()) }
+    }
+
+    /// The edits that leave no choice in it; `usage` stands in place of its own where that is given.
+    #[must_use]
+    pub fn usage_alone(&self, usage: Option<Box<str>>) -> Vec<Edit> {
+        let edits = match usage {
+            Some(with) => &replaced(&self.edits, &self.usage_at.1, with),
+            None => &self.edits,
+        };
+        if self.choices { replaced(edits, &self.choices_at, "[]".into()) } else { edits.clone() }
+    }
+}
+
+/// The edits with one more, which replaces those within its span.
+fn replaced(edits: &[Edit], span: &Range<usize>, with: Box<str>) -> Vec<Edit> {
+    let outside = edits.iter().filter(|edit| !span.contains(&edit.span.start)).cloned();
+    outside.chain([Edit { span: span.clone(), with }]).collect()
+}
+
+/// The names of what a model thinks before it answers: llama.cpp's and DeepSeek's, and vLLM's.
+const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
+
 /// Where a member stands together with one comma beside it.
 #[derive(Default)]
 struct Place {
     before: usize,
     begun: Option<(usize, bool)>,
-    over: Option<std::ops::Range<usize>>,
+    over: Option<Range<usize>>,
     first_over: bool,
 }
 
@@ -136,7 +175,7 @@ impl Place {
     }
 
     /// The span to take out; `close` is where the object closes.
-    fn found(self, close: usize) -> Option<std::ops::Range<usize>> {
+    fn found(self, close: usize) -> Option<Range<usize>> {
         self.over.map(|over| if self.first_over { over.start..close } else { over })
     }
 }
@@ -150,7 +189,10 @@ impl Reader<'_> {
     fn member(&mut self, key: &[u8], scanner: &mut Scanner<'_>) -> Result<(), Wrong> {
         match key {
             b"choices" if scanner.peek() == Some(b'[') => {
-                scanner.array(|_, scanner| self.choice(scanner))?;
+                self.chunk.choices_at = scanner.array(|_, scanner| self.choice(scanner))?;
+            }
+            b"data" if self.style.base64 && scanner.peek() == Some(b'[') => {
+                scanner.array(|_, scanner| vector::in_base64(scanner, &mut self.chunk.edits))?;
             }
             b"usage" => self.usage(scanner)?,
             b"error" => self.chunk.error |= scanner.value()?.0 != Kind::Null,
@@ -195,11 +237,14 @@ impl Reader<'_> {
 
     fn usage(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Wrong> {
         self.chunk.has_usage = true;
+        scanner.peek();
+        let start = scanner.at();
         self.chunk.usage = usage::member(scanner)?;
+        self.chunk.usage_at.1 = start..scanner.at();
         if let Some(usage) = self.chunk.usage.filter(|usage| self.style.cache_counters && !usage.flat) {
-            let (at, read, made) = (scanner.at() - 1, usage.cached, usage.created);
-            let with = format!(",\"cache_read_input_tokens\":{read},\"cache_creation_input_tokens\":{made}");
-            self.chunk.edits.push(Edit { span: at..at, with: with.into() });
+            let at = scanner.at() - 1;
+            let with = Usage::counters(usage.cached, usage.created).into();
+            self.chunk.edits.push(Edit { span: at..at, with });
         }
         Ok(())
     }
@@ -222,18 +267,7 @@ impl Reader<'_> {
             match key.raw {
                 b"finish_reason" => self.chunk.finish |= scanner.value()?.0 != Kind::Null,
                 b"text" => self.chunk.content |= says(scanner)?,
-                b"delta" | b"message" if scanner.peek() == Some(b'{') => {
-                    scanner.object::<Wrong>(|key, scanner| {
-                        if key.raw == b"tool_calls" && self.style.one_call && scanner.peek() == Some(b'[') {
-                            self.chunk.content |= self.first_call(scanner)?;
-                            return Ok(());
-                        }
-                        // The role alone, and what is null or empty, is no token.
-                        let says = says(scanner)?;
-                        self.chunk.content |= says && key.raw != b"role";
-                        Ok(())
-                    })?;
-                }
+                b"delta" | b"message" if scanner.peek() == Some(b'{') => self.said(scanner)?,
                 _ => {
                     scanner.value()?;
                 }
@@ -243,9 +277,55 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Takes what a choice says: its delta or message.
+    fn said(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Wrong> {
+        let mut thoughts = [None, None];
+        scanner.object::<Wrong>(|key, scanner| {
+            if key.raw == b"tool_calls" && self.style.one_call && scanner.peek() == Some(b'[') {
+                self.chunk.content |= self.first_call(scanner)?;
+                return Ok(());
+            }
+            // The role alone, and what is null or empty, is no token.
+            scanner.peek();
+            let start = scanner.at();
+            let says = says(scanner)?;
+            self.chunk.content |= says && key.raw != b"role";
+            if self.style.both_reasonings {
+                let names = REASONING.iter().zip(&mut thoughts).find(|(name, _)| key.raw == name.as_bytes());
+                if let Some((_, place)) = names {
+                    *place = Some((says, start..scanner.at()));
+                }
+            }
+            Ok(())
+        })?;
+        match thoughts {
+            [Some((true, span)), other] => self.twin(scanner, &span, REASONING[1], other),
+            [other, Some((true, span))] => self.twin(scanner, &span, REASONING[0], other),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Tells what stands at `span` under `name` too, unless that says something of its own.
+    fn twin(
+        &mut self,
+        scanner: &Scanner<'_>,
+        span: &Range<usize>,
+        name: &str,
+        other: Option<(bool, Range<usize>)>,
+    ) {
+        let text = scanner.text(span);
+        let edit = match other {
+            Some((true, _)) => return,
+            Some((false, place)) => Edit { span: place, with: text.into() },
+            None => Edit { span: span.end..span.end, with: format!(",\"{name}\":{text}").into() },
+        };
+        self.chunk.edits.push(edit);
+    }
+
     /// Takes tool calls and cuts out all but the first of the answer; whether any is left.
     fn first_call(&mut self, scanner: &mut Scanner<'_>) -> Result<bool, Wrong> {
-        let (mut kept, mut cut) = (0usize, None::<std::ops::Range<usize>>);
+        let (mut kept, mut cut) = (0usize, None::<Range<usize>>);
         let mut before = None;
         scanner.array::<Wrong>(|place, scanner| {
             scanner.peek();
@@ -385,6 +465,22 @@ mod tests {
             styled(r#"{"model":"m","response":{"model":"m"}}"#, &rename),
             r#"{"model":"pub","response":{"model":"pub"}}"#
         );
+    }
+
+    #[test]
+    fn reasoning_is_told_under_both_names() {
+        let both = Style { both_reasonings: true, ..Style::default() };
+        let delta = |members: &str| format!(r#"{{"choices":[{{"delta":{{{members}}}}}]}}"#);
+        for (before, after) in [
+            (r#""reasoning_content": "a","x":1"#, r#""reasoning_content": "a","reasoning":"a","x":1"#),
+            (r#""reasoning":"a""#, r#""reasoning":"a","reasoning_content":"a""#),
+            (r#""reasoning":"a","reasoning_content":null"#, r#""reasoning":"a","reasoning_content":"a""#),
+            (r#""reasoning":"a","reasoning_content":"b""#, r#""reasoning":"a","reasoning_content":"b""#),
+            (r#""reasoning":null,"content":"b""#, r#""reasoning":null,"content":"b""#),
+        ] {
+            assert_eq!(styled(&delta(before), &both), delta(after));
+            assert_eq!(styled(&delta(before), &Style::default()), delta(before));
+        }
     }
 
     #[test]

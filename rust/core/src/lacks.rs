@@ -17,10 +17,12 @@ pub struct Lacks {
     pub max_tokens: bool,
     /// It does not know `max_completion_tokens`: the limit is passed on as `max_tokens`.
     pub max_completion_tokens: bool,
+    /// It has no `guided_json`, `guided_regex`, ...: they are passed on in `structured_outputs`.
+    pub guided: bool,
 }
 
 /// The words, as a problem names them.
-pub const WORDS: &str = "must be a list of responses, n, base64, null, max_tokens and max_completion_tokens (one of the last two)";
+pub const WORDS: &str = "must be a list of responses, n, base64, null, guided, max_tokens and max_completion_tokens (one of the last two)";
 
 impl Lacks {
     /// What these words say; nothing if one of them is no such word, or the limit would have no name left.
@@ -35,6 +37,7 @@ impl Lacks {
                 "null" => lacks.null = true,
                 "max_tokens" => lacks.max_tokens = true,
                 "max_completion_tokens" => lacks.max_completion_tokens = true,
+                "guided" => lacks.guided = true,
                 _ => return None,
             }
         }

@@ -33,3 +33,4 @@ pub mod sse;
 pub mod upstream;
 pub mod usage;
 pub mod validate;
+pub mod vector;

@@ -58,6 +58,8 @@ pub struct Rules {
     pub fingerprint: Fingerprint,
     /// Usage has the flat counters of cached tokens.
     pub cache_counters: bool,
+    /// Reasoning is told under both of its names.
+    pub both_reasonings: bool,
     /// The `max_tokens` of a request that has no limit of its own.
     pub default_max_tokens: Option<u64>,
 }
@@ -133,6 +135,8 @@ pub struct Checks {
     pub json_word: bool,
     /// Tool messages answer tool calls.
     pub tool_replies: bool,
+    /// Images only for models that see.
+    pub images: bool,
 }
 
 /// How errors look beyond the table.
@@ -332,6 +336,7 @@ fn rules(mut fields: Fields<'_>) -> Option<Rules> {
         _ => Fingerprint::Keep,
     };
     let cache_counters = fields.flag("cache_counters");
+    let both_reasonings = fields.flag("both_reasonings");
     let default_max_tokens = fields.optional("default_max_tokens").and_then(|limit| limit.as_u64());
     let order = texts(&mut fields, "order");
     let mut actions = actions(&mut fields);
@@ -354,7 +359,16 @@ fn rules(mut fields: Fields<'_>) -> Option<Rules> {
         })
         .collect();
     known.sort_by_key(|field| rank(&field.name));
-    Some(Rules { shapes, fields: known, unknown, checks, fingerprint, cache_counters, default_max_tokens })
+    Some(Rules {
+        shapes,
+        fields: known,
+        unknown,
+        checks,
+        fingerprint,
+        cache_counters,
+        both_reasonings,
+        default_max_tokens,
+    })
 }
 
 fn checks(fields: &mut Fields<'_>) -> Checks {
@@ -366,6 +380,7 @@ fn checks(fields: &mut Fields<'_>) -> Checks {
             "tool_choice" => checks.tool_choice = true,
             "json_word" => checks.json_word = true,
             "tool_replies" => checks.tool_replies = true,
+            "images" => checks.images = true,
             _ => fields.problem("checks", &format!("no check is named '{name}'")),
         }
     }

@@ -1,13 +1,15 @@
 //! From a backend's stream to the client's: whole events, the model under its public name, usage held back when it
 //! was not asked for, and an honest end when the stream breaks.
 //!
-//! Law: an event is passed, dropped or renamed, never invented, but for the one error event of a broken stream and
-//! the `[DONE]` of a finished one whose backend sends none. Nothing follows either. What is told as a response goes through
-//! all of this first.
+//! Law: an event is passed, dropped or renamed, never invented, but for the one error event of a broken stream, the
+//! `[DONE]` of a finished one whose backend sends none, and the usage chunk of one whose backend tells usage elsewhere.
+//! Nothing follows an end. What is told as a response goes through all of this first.
+
+mod last;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::chunk::{self, Style};
+use crate::chunk::{self, Chunk, Style};
 use crate::endpoint::Dialect;
 use crate::refusal::{Kind, Refusal};
 use crate::responses::Stream;
@@ -15,6 +17,7 @@ use crate::splice::{self, Edit};
 use crate::sse::{self, Reframer};
 use crate::upstream;
 use crate::usage::Meter;
+use last::Last;
 
 pub(crate) const DONE: &[u8] = b"data: [DONE]\n\n";
 
@@ -25,6 +28,8 @@ pub struct Options {
     pub dialect: Dialect,
     /// The client asked for the usage chunk.
     pub include_usage: bool,
+    /// The client asked for more than one choice.
+    pub several: bool,
     /// What is changed in its events.
     pub style: Style,
     /// The largest event, in bytes.
@@ -61,6 +66,13 @@ enum Act {
     Stop(Then),
 }
 
+impl Act {
+    /// The event with these edits.
+    fn with(event: &[u8], data: &[u8], edits: Vec<Edit>) -> Self {
+        if edits.is_empty() { Self::Keep } else { Self::Put(edited(event, data, edits)) }
+    }
+}
+
 /// The state of one stream.
 #[derive(Debug)]
 pub struct Relay {
@@ -68,6 +80,7 @@ pub struct Relay {
     options: Options,
     begun: bool,
     finished: bool,
+    last: Last,
     events: u64,
     /// The client gets these events made into those of a response.
     translation: Option<Box<Stream>>,
@@ -84,6 +97,7 @@ impl Relay {
             options,
             begun: false,
             finished: false,
+            last: Last::default(),
             events: 0,
             translation: None,
             meter: Meter::default(),
@@ -136,6 +150,7 @@ impl Relay {
                 Act::Stop(then) => {
                     let mut out = copy.unwrap_or_else(|| so_far(kept));
                     if then == Then::Done {
+                        out.extend_from_slice(self.last.event());
                         out.extend_from_slice(DONE);
                     }
                     return Pushed { events: out.freeze(), then };
@@ -159,8 +174,9 @@ impl Relay {
     #[must_use]
     pub fn end(&mut self, clean: bool) -> Pushed {
         if self.finished && clean && self.reframer.pending() == 0 {
-            let last = if self.options.dialect == Dialect::Chunks { DONE } else { b"" };
-            return self.told(Pushed { events: Bytes::from_static(last), then: Then::Done });
+            let done = if self.options.dialect == Dialect::Chunks { DONE } else { b"" };
+            let events = [self.last.event(), done].concat().into();
+            return self.told(Pushed { events, then: Then::Done });
         }
         Pushed { events: Bytes::new(), then: Then::Broken(Refusal::of(Kind::UpstreamBroken)) }
     }
@@ -222,22 +238,32 @@ impl Relay {
         if chunk.content {
             self.meter.event();
         }
-        match chunk.usage {
-            Some(usage) if !chunks || chunk.choices && !chunk.finish => self.meter.running(usage),
-            Some(usage) => self.meter.total(usage),
-            None => {}
-        }
+        self.count(&chunk);
         if chunks && chunk.has_usage && !chunk.choices && !self.options.include_usage {
             return Act::Drop;
         }
         if chunk.hushed && !chunk.content && !chunk.finish {
             return Act::Drop;
         }
-        let instead = (!chunk.edits.is_empty()).then(|| edited(event, data, chunk.edits));
-        match instead {
-            _ if chunk.ends && !chunks => Act::Last(instead),
-            Some(instead) => Act::Put(instead),
-            None => Act::Keep,
+        let Options { include_usage, several, style, .. } = &self.options;
+        if chunks && *include_usage && chunk.usage.is_some() && (chunk.finish || !chunk.choices) {
+            return self.last.take((event, data), &chunk, (*several, style, &self.meter));
+        }
+        match Act::with(event, data, chunk.edits) {
+            Act::Put(instead) if chunk.ends && !chunks => Act::Last(Some(instead)),
+            Act::Keep if chunk.ends && !chunks => Act::Last(None),
+            act => act,
+        }
+    }
+
+    /// Counts what a chunk tells of the usage.
+    fn count(&mut self, chunk: &Chunk) {
+        let chunks = self.options.dialect == Dialect::Chunks;
+        match chunk.usage {
+            Some(usage) if !chunks || chunk.choices && !chunk.finish => self.meter.running(usage),
+            Some(usage) if chunk.choices => self.meter.finished(usage),
+            Some(usage) => self.meter.total(usage),
+            None => {}
         }
     }
 }
@@ -382,6 +408,66 @@ mod tests {
                 assert_eq!((&out, &ended), (&wanted, &then), "{size}");
             }
         }
+    }
+
+    /// A stream whose client asked for usage, and for two choices where `several`.
+    fn with_usage(input: &[&str], several: bool) -> (String, Usage) {
+        let whole = input.concat();
+        let options = || Options { several, ..options(true, None) };
+        let (out, then, (usage, _)) = run(&whole, 4096, options());
+        assert_eq!(then, Then::Done);
+        for size in [1, 7, 64] {
+            assert_eq!(run(&whole, size, options()).0, out, "{size}");
+        }
+        (out, usage)
+    }
+
+    #[test]
+    fn usage_beside_the_end_of_a_choice_gets_a_chunk_of_its_own() {
+        let beside = "data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"stop\"}],\"model\":\"m\",\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1},\"timings\":{}}\n\n";
+        let without = beside.replace(",\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}", "");
+        let alone = beside.replace("[{\"text\":\"\",\"finish_reason\":\"stop\"}]", "[]");
+        for end in [END, ""] {
+            let (out, usage) = with_usage(&[TEXT, beside, end], false);
+            assert_eq!(out, [TEXT, &without, &alone, END].concat());
+            assert_eq!((usage.prompt, usage.completion), (3, 1));
+        }
+        // A backend that sends one of its own besides.
+        let (out, usage) = with_usage(&[TEXT, beside, USAGE, END], false);
+        assert_eq!(out, [TEXT, &without, USAGE, END].concat());
+        assert_eq!((usage.prompt, usage.completion), (3, 1));
+        // One for each choice: the answers add up.
+        let (out, usage) = with_usage(&[TEXT, beside, TEXT, beside, END], true);
+        let sum = "{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}";
+        let both = alone.replace("{\"prompt_tokens\":3,\"completion_tokens\":1}", sum);
+        assert_eq!(out, [TEXT, &without, TEXT, &without, &both, END].concat());
+        assert_eq!((usage.prompt, usage.completion), (3, 2));
+        // Counts all along stay where they are, and the last is told once more.
+        let along = TEXT.replace("}\n", ",\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n");
+        let (out, usage) = with_usage(&[&along, beside, USAGE, END], false);
+        assert_eq!(out, [&along, beside, USAGE, END].concat());
+        assert_eq!(usage.completion, 1);
+        assert_eq!(with_usage(&[&along, beside, END], false).0, [&along, beside, &alone, END].concat());
+    }
+
+    #[test]
+    fn the_usage_of_several_choices_is_one_chunk_and_the_last() {
+        let (out, usage) = with_usage(&[TEXT, STOP, USAGE, TEXT, STOP, USAGE, END], true);
+        let sum = "{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}";
+        let both = USAGE.replace("{\"prompt_tokens\":3,\"completion_tokens\":1}", sum);
+        assert_eq!(out, [TEXT, STOP, TEXT, STOP, &both, END].concat());
+        assert_eq!(usage.completion, 2);
+        assert_eq!(
+            with_usage(&[TEXT, STOP, STOP, USAGE, END], true).0,
+            [TEXT, STOP, STOP, USAGE, END].concat()
+        );
+    }
+
+    #[test]
+    fn a_broken_stream_tells_no_usage() {
+        let beside = STOP.replace("}\n", ",\"usage\":{\"prompt_tokens\":3}}\n");
+        let (out, then, _) = run(&[TEXT, &beside, "data: {broken\n\n"].concat(), 4096, options(true, None));
+        assert_eq!((out, then), ([TEXT, STOP].concat(), Then::Broken(Refusal::of(Kind::UpstreamError))));
     }
 
     #[test]

@@ -3,7 +3,11 @@
 //! Law: one pass over the bytes. A text that is not strict JSON, or that says twice what we read once, is refused
 //! here and reaches no backend.
 
+mod adapt;
+mod cuts;
 mod form;
+mod guided;
+mod images;
 mod judge;
 mod replies;
 mod scan;
@@ -12,9 +16,13 @@ use std::ops::Range;
 
 use crate::ability::Needs;
 pub use crate::endpoint::Endpoint;
+use crate::lacks::Lacks;
 use crate::profile::{Profile, Rules};
 use crate::refusal::{Kind, Refusal};
 use crate::splice::Edit;
+use adapt::Places;
+use cuts::Cuts;
+pub use images::first_image;
 
 /// What a body says, as far as the engine reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +46,12 @@ pub struct Request {
     several: Option<Several>,
     place: ModelPlace,
     usage: UsagePlace,
-    /// What the profile takes out.
+    /// What the profile changes.
     edits: Vec<Edit>,
+    /// What it takes out.
+    cuts: Cuts,
+    /// What is changed for a backend that lacks something.
+    places: Places,
     end: usize,
 }
 
@@ -49,7 +61,7 @@ enum ModelPlace {
     /// The value of a JSON member.
     Value(Range<usize>),
     /// It is to be added before the closing brace, after a comma unless the object is empty.
-    Absent { brace: usize, empty: bool },
+    Absent,
     /// The content of a form's part.
     Part(Range<usize>),
     /// It is to be added as a part, before the first.
@@ -111,6 +123,7 @@ pub fn read_form(profile: &Profile, rules: &Rules, boundary: &str, body: &[u8]) 
         None => ModelPlace::NoPart { at: form.start, boundary: boundary.into() },
     };
     request.edits = form.edits;
+    (request.cuts, request.places) = (Cuts::default(), Places::default());
     request.usage = UsagePlace::Foreign;
     request.several = None;
     Ok(request)
@@ -118,13 +131,17 @@ pub fn read_form(profile: &Profile, rules: &Rules, boundary: &str, body: &[u8]) 
 
 impl Request {
     /// The edits that turn the client's body into the backend's: its own name for the model where it has one (or the
-    /// client gave none), and the usage chunk asked for.
+    /// client gave none), the usage chunk asked for, and what it lacks put in words that it knows.
     #[must_use]
-    pub fn edits(&self, upstream: Option<Name<'_>>, ask_usage: bool) -> Vec<Edit> {
+    pub fn edits(&self, upstream: Option<Name<'_>>, ask_usage: bool, lacks: &Lacks) -> Vec<Edit> {
+        let bare = self.places.bare.as_ref().filter(|_| lacks.null);
+        let cuts = bare.unwrap_or(&self.cuts);
         let mut edits = self.edits.clone();
-        edits.extend(upstream.map(|name| self.model_edit(name)));
+        edits.extend_from_slice(cuts.edits());
+        edits.extend(self.places.edits(lacks, self.end.saturating_sub(1)));
+        edits.extend(upstream.map(|name| self.model_edit(name, cuts.is_empty())));
         if ask_usage && self.stream && !self.include_usage {
-            edits.extend(self.usage_edit());
+            edits.extend(self.usage_edit(bare.is_some()));
         }
         edits
     }
@@ -146,6 +163,12 @@ impl Request {
         [Edit { span: several.n.clone(), with: "1".into() }].into_iter().chain(seed).collect()
     }
 
+    /// Whether the client wants vectors as base64.
+    #[must_use]
+    pub fn wants_base64(&self) -> bool {
+        self.places.base64.is_some()
+    }
+
     /// Asks for any JSON in place of a schema; false where there is none.
     pub fn loosen(&mut self) -> bool {
         let edit = self.schema.take().map(|span| Edit { span, with: r#"{"type":"json_object"}"#.into() });
@@ -154,13 +177,13 @@ impl Request {
         found
     }
 
-    fn model_edit(&self, name: Name<'_>) -> Edit {
+    fn model_edit(&self, name: Name<'_>, empty: bool) -> Edit {
         match &self.place {
             ModelPlace::Value(span) => Edit { span: span.clone(), with: name.json.into() },
             ModelPlace::Part(span) => Edit { span: span.clone(), with: name.plain.into() },
-            ModelPlace::Absent { brace, empty } => {
-                let comma = if *empty { "" } else { "," };
-                Edit { span: *brace..*brace, with: format!("{comma}\"model\":{}", name.json).into() }
+            ModelPlace::Absent => {
+                let (comma, brace) = (if empty { "" } else { "," }, self.end - 1);
+                Edit { span: brace..brace, with: format!("{comma}\"model\":{}", name.json).into() }
             }
             ModelPlace::NoPart { at, boundary } => {
                 let head = "Content-Disposition: form-data; name=\"model\"";
@@ -170,8 +193,14 @@ impl Request {
         }
     }
 
-    fn usage_edit(&self) -> Option<Edit> {
-        let (span, with) = match &self.usage {
+    fn usage_edit(&self, bare: bool) -> Option<Edit> {
+        let absent = UsagePlace::Absent;
+        let place = match &self.usage {
+            // That null has been taken out.
+            UsagePlace::Null(_) if bare => &absent,
+            place => place,
+        };
+        let (span, with) = match place {
             UsagePlace::Absent => (self.end - 1..self.end - 1, r#","stream_options":{"include_usage":true}"#),
             UsagePlace::Null(span) => (span.clone(), r#"{"include_usage":true}"#),
             UsagePlace::Object { brace, empty: true } => (*brace..*brace, r#""include_usage":true"#),
@@ -212,7 +241,7 @@ mod tests {
 
     fn spliced(body: &str, name: Option<&str>) -> String {
         let request = read(Endpoint::Chat, body.as_bytes()).unwrap();
-        let edits = request.edits(name.map(|json| Name { plain: "", json }), true);
+        let edits = request.edits(name.map(|json| Name { plain: "", json }), true, &Lacks::default());
         String::from_utf8(splice::apply(Bytes::copy_from_slice(body.as_bytes()), edits).to_vec()).unwrap()
     }
 
@@ -226,7 +255,7 @@ mod tests {
             (Some("ab"), true, true)
         );
         assert_eq!((request.n, request.max_tokens), (2, Some(7)));
-        assert!(request.edits(None, true).is_empty());
+        assert!(request.edits(None, true, &Lacks::default()).is_empty());
     }
 
     #[test]
@@ -280,7 +309,7 @@ mod tests {
             (format!(r#"{{ {m}, {u} , "user" : null }}"#), format!("{{ {m}, {u} }}")),
         ] {
             let request = super::read(&profile, rules, body.as_bytes()).unwrap();
-            let out = splice::apply(Bytes::from(body), request.edits(None, true));
+            let out = splice::apply(Bytes::from(body), request.edits(None, true, &Lacks::default()));
             assert_eq!(String::from_utf8(out.to_vec()).unwrap(), wanted);
         }
     }
@@ -293,13 +322,116 @@ mod tests {
         ] {
             let request = read(Endpoint::Moderations, body.as_bytes()).unwrap();
             assert_eq!(request.model, None);
-            let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), false);
+            let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), false, &Lacks::default());
             assert_eq!(splice::apply(Bytes::copy_from_slice(body.as_bytes()), edits), wanted);
         }
         assert_eq!(
             said(Endpoint::Chat, r#"{"model":null}"#)["message"],
             "you must provide a model parameter"
         );
+    }
+
+    /// The body for a backend that lacks what these words say.
+    fn lacking(words: &[&str], endpoint: Endpoint, body: &str) -> String {
+        let request = read(endpoint, body.as_bytes()).unwrap();
+        let lacks = Lacks::of(words.iter().copied()).unwrap();
+        let edits = request.edits(None, endpoint.asks_usage(), &lacks);
+        String::from_utf8(splice::apply(Bytes::copy_from_slice(body.as_bytes()), edits).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn nulls_are_taken_out_for_whom_they_trouble() {
+        let m = r#""messages":[{"role":"assistant","content":"x","refusal":null}]"#;
+        for (body, wanted) in [
+            (r#"{"n":null,"stop":null,"model":"a",M,"x":null}"#, r#"{"model":"a",M}"#),
+            (r#"{ "model":"a" , "n" : null , M }"#, r#"{ "model":"a" , M }"#),
+            (
+                r#"{"model":"a",M,"stream":true,"stream_options":null}"#,
+                r#"{"model":"a",M,"stream":true,"stream_options":{"include_usage":true}}"#,
+            ),
+            (r#"{"model":"a",M,"stream_options":null,"top_p":1}"#, r#"{"model":"a",M,"top_p":1}"#),
+            (r#"{"model":"a",M,"top_p":1}"#, r#"{"model":"a",M,"top_p":1}"#),
+        ] {
+            let (body, wanted) = (body.replace('M', m), wanted.replace('M', m));
+            assert_eq!(lacking(&["null"], Endpoint::Chat, &body), wanted);
+            if !body.contains("\"stream\"") {
+                assert_eq!(lacking(&[], Endpoint::Chat, &body), body);
+            }
+        }
+        let body = r#"{"model":null,"input":"x","encoding_format":null}"#;
+        let request = read(Endpoint::Moderations, body.as_bytes()).unwrap();
+        let lacks = Lacks { null: true, ..Lacks::default() };
+        let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), false, &lacks);
+        assert_eq!(splice::apply(Bytes::from(body), edits), r#"{"model":"up","input":"x"}"#);
+    }
+
+    #[test]
+    fn a_limit_goes_on_once_and_under_the_name_that_is_known() {
+        let (new, old) = (r#""max_completion_tokens": 7"#, r#""max_tokens":9"#);
+        let old_7 = r#""max_tokens": 7"#;
+        let table: [(&[&str], String, String); 11] = [
+            (&[], format!("{new},{old}"), new.into()),
+            (&[], format!("{old},{new}"), r#""max_completion_tokens":7"#.into()),
+            (
+                &["max_completion_tokens"],
+                format!("{new},\"n\":null,{old},\"top_p\":1"),
+                format!("{old_7},\"n\":null,\"top_p\":1"),
+            ),
+            (&["max_completion_tokens"], format!("{old},\"n\":1,{new}"), r#""max_tokens":7,"n":1"#.into()),
+            (&["max_tokens"], format!("{old},{new}"), r#""max_completion_tokens":7"#.into()),
+            (&["max_completion_tokens"], new.into(), old_7.into()),
+            (&["max_tokens"], old.into(), r#""max_completion_tokens":9"#.into()),
+            (&["max_tokens"], new.into(), new.into()),
+            (&["max_completion_tokens"], format!("\"max_tokens\":null,{new}"), r#""max_tokens":7"#.into()),
+            (
+                &["max_completion_tokens", "null"],
+                format!("\"max_tokens\":null,{new},\"n\":null"),
+                old_7.into(),
+            ),
+            (&[], format!("\"max_tokens\":null,{new}"), format!("\"max_tokens\":null,{new}")),
+        ];
+        for (words, given, wanted) in table {
+            let body = |limit: &str| {
+                format!(r#"{{"model":"a",{limit},"messages":[{{"role":"user","content":"x"}}]}}"#)
+            };
+            assert_eq!(lacking(words, Endpoint::Chat, &body(&given)), body(&wanted), "{given}");
+        }
+        let text = r#"{"model":"a","prompt":"x","max_tokens":5}"#;
+        assert_eq!(lacking(&["max_tokens"], Endpoint::Completions, text), text);
+    }
+
+    #[test]
+    fn constraints_go_on_under_the_name_that_is_known() {
+        for (given, wanted) in [
+            (r#""guided_json": {"type":"object"} "#, r#""structured_outputs": {"json":{"type":"object"}} "#),
+            (
+                r#""guided_regex":"a","x":1,"guided_choice":["b"]"#,
+                r#""structured_outputs":{"regex":"a","choice":["b"]},"x":1"#,
+            ),
+            (
+                r#""guided_json":null,"guided_grammar":"g""#,
+                r#""guided_json":null,"structured_outputs":{"grammar":"g"}"#,
+            ),
+            (r#""guided_json":{},"structured_outputs":{}"#, r#""guided_json":{},"structured_outputs":{}"#),
+            (r#""guided_whitespace_pattern":"x""#, r#""guided_whitespace_pattern":"x""#),
+        ] {
+            let body = |more: &str| {
+                format!(r#"{{{more},"model":"a","messages":[{{"role":"user","content":"x"}}]}}"#)
+            };
+            assert_eq!(lacking(&["guided"], Endpoint::Chat, &body(given)), body(wanted));
+            assert_eq!(lacking(&[], Endpoint::Chat, &body(given)), body(given));
+        }
+    }
+
+    #[test]
+    fn floats_are_asked_of_whom_has_no_base64() {
+        let body = r#"{"model":"a","input":"x","encoding_format":"b\u0061se64"}"#;
+        assert_eq!(
+            lacking(&["base64"], Endpoint::Embeddings, body),
+            r#"{"model":"a","input":"x","encoding_format":"float"}"#
+        );
+        assert_eq!(lacking(&["n"], Endpoint::Embeddings, body), body);
+        assert!(read(Endpoint::Embeddings, body.as_bytes()).unwrap().wants_base64());
     }
 
     #[test]

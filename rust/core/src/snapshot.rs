@@ -337,7 +337,8 @@ fn model(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>, places: &HashMap
     }
     fields.done();
     // A model of which nothing is said writes text: that is what most of them do.
-    let category = abilities.category.unwrap_or(Category::Text).name();
+    let usual = if abilities.vision == Some(true) { Category::Multimodal } else { Category::Text };
+    let category = abilities.category.unwrap_or(usual).name();
     let plain = format!(
         r#"{{"id":{},"object":"model","created":{created},"owned_by":{}"#,
         quoted(&name),

@@ -50,6 +50,7 @@ impl Source {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Meter {
     total: Option<Usage>,
+    finished: Option<Usage>,
     running: Option<Usage>,
     events: u64,
     /// It is the sum of several answers, and not all have told their count yet.
@@ -106,21 +107,24 @@ impl Meter {
 
     /// The backend told a final count. llama.cpp tells one for each of `n` choices: answers add up, the prompt is one.
     pub fn total(&mut self, usage: Usage) {
-        let before = self.total.unwrap_or_default();
-        self.total = Some(Usage {
-            prompt: before.prompt.max(usage.prompt),
-            completion: before.completion.saturating_add(usage.completion),
-            cached: before.cached.max(usage.cached),
-            created: before.created.max(usage.created),
-            reasoning: before.reasoning.saturating_add(usage.reasoning),
-            flat: usage.flat,
-        });
+        self.total = Some(added(self.total, usage));
+    }
+
+    /// The backend told a count with the end of a choice. A count of its own, where one follows, says it again.
+    pub fn finished(&mut self, usage: Usage) {
+        self.finished = Some(added(self.finished, usage));
+    }
+
+    /// Whether counts came while the answer was running.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.running.is_some()
     }
 
     /// The best that is known.
     #[must_use]
     pub fn read(&self) -> (Usage, Source) {
-        match self.total.or(self.running) {
+        match self.total.or(self.finished).or(self.running) {
             Some(usage) if self.partly => (usage, Source::Counted),
             Some(usage) => (usage, Source::Backend),
             None if self.events > 0 => {
@@ -128,6 +132,47 @@ impl Meter {
             }
             None => (Usage::default(), Source::Unknown),
         }
+    }
+}
+
+fn added(before: Option<Usage>, usage: Usage) -> Usage {
+    let before = before.unwrap_or_default();
+    Usage {
+        prompt: before.prompt.max(usage.prompt),
+        completion: before.completion.saturating_add(usage.completion),
+        cached: before.cached.max(usage.cached),
+        created: before.created.max(usage.created),
+        reasoning: before.reasoning.saturating_add(usage.reasoning),
+        flat: usage.flat,
+    }
+}
+
+impl Usage {
+    /// As chat's `usage` member has it, with the flat counters of cached tokens or without. Details that are nought may
+    /// be unknown: they are left out.
+    #[must_use]
+    pub fn json(&self, flat: bool) -> String {
+        let Self { prompt, completion, cached, created, reasoning, .. } = *self;
+        let total = prompt.saturating_add(completion);
+        let mut out = format!(
+            "{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},\"total_tokens\":{total}"
+        );
+        if cached > 0 {
+            out += &format!(",\"prompt_tokens_details\":{{\"cached_tokens\":{cached}}}");
+        }
+        if reasoning > 0 {
+            out += &format!(",\"completion_tokens_details\":{{\"reasoning_tokens\":{reasoning}}}");
+        }
+        if flat {
+            out += &Self::counters(cached, created);
+        }
+        out + "}"
+    }
+
+    /// The flat counters of cached tokens, after a comma.
+    #[must_use]
+    pub fn counters(read: u64, made: u64) -> String {
+        format!(",\"cache_read_input_tokens\":{read},\"cache_creation_input_tokens\":{made}")
     }
 }
 
@@ -251,6 +296,19 @@ mod tests {
     }
 
     #[test]
+    fn what_it_writes_it_reads() {
+        for (usage, flat) in
+            [(USAGE, false), (Usage { flat: true, ..USAGE }, true), (Usage::default(), false)]
+        {
+            assert_eq!(of_window(format!("\"usage\":{}", usage.json(flat)).as_bytes()), Some(usage));
+        }
+        assert_eq!(
+            Usage::default().json(false),
+            r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#
+        );
+    }
+
+    #[test]
     fn the_meter_prefers_the_backend() {
         let mut meter = Meter::default();
         assert_eq!(meter.read().1, Source::Unknown);
@@ -260,6 +318,8 @@ mod tests {
         meter.running(Usage { prompt: 3, completion: 1, ..Usage::default() });
         meter.running(Usage { prompt: 3, completion: 2, ..Usage::default() });
         assert_eq!(meter.read().0.completion, 2);
+        meter.finished(USAGE);
+        assert_eq!(meter.read().0, USAGE);
         meter.total(USAGE);
         meter.total(USAGE);
         assert_eq!(meter.read(), (Usage { completion: 8, reasoning: 2, ..USAGE }, Source::Backend));

@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::BytesMut;
-use levada_core::chunk::{Fingerprint, Style};
+use levada_core::chunk::{self, Fingerprint, Style};
 use levada_core::endpoint::Dialect;
 use levada_core::relay::{Options, Relay, Then};
 use levada_core::sse;
@@ -15,12 +15,14 @@ fuzz_target!(|bytes: &[u8]| {
         Style::default(),
         Style { rename: Some(r#""public""#.into()), hide_usage: true, ..Style::default() },
         Style { fingerprint: Fingerprint::Remove, cache_counters: true, one_call: true, ..Style::default() },
-        Style { fingerprint: Fingerprint::Ensure, ..Style::default() },
+        Style { fingerprint: Fingerprint::Ensure, both_reasonings: true, ..Style::default() },
     ];
     for dialect in [Dialect::Chunks, Dialect::Typed, Dialect::Anthropic] {
         for (at, style) in styles.iter().enumerate() {
             let event_bytes = if at == 0 { 64 } else { 1 << 20 };
-            let options = || Options { dialect, include_usage: at % 2 == 1, style: style.clone(), event_bytes };
+            let several = at == 3;
+            let options =
+                || Options { dialect, include_usage: at % 2 == 1, several, style: style.clone(), event_bytes };
             let whole = client([bytes], options());
             for size in [1, 3 + bytes.len() % 61] {
                 assert_eq!(whole, client(bytes.chunks(size), options()));
@@ -39,6 +41,7 @@ struct Seen {
 
 fn client<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, options: Options) -> Seen {
     let chunks = options.dialect == Dialect::Chunks;
+    let once = options.several && options.include_usage && chunks;
     let mut relay = Relay::new(options);
     let mut events = Vec::new();
     let mut then = Then::More;
@@ -56,7 +59,17 @@ fn client<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, options: Options) -> S
         then = pushed.then;
     }
     check(&events, &then, chunks);
+    // However often a backend tells the usage of several choices, the client is told once.
+    assert!(!once || sse::split(&events).filter(|event| tells_usage(event)).count() <= 1);
     Seen { events, then, metered: format!("{:?}", relay.meter.read()) }
+}
+
+/// Whether an event is a usage chunk.
+fn tells_usage(event: &[u8]) -> bool {
+    let data: Vec<&[u8]> =
+        sse::fields(event).filter(|field| field.name == b"data").map(|field| field.value).collect();
+    chunk::read(&data.join(&b'\n'), &Style::default())
+        .is_ok_and(|chunk| chunk.usage.is_some() && !chunk.choices)
 }
 
 fn check(events: &[u8], then: &Then, chunks: bool) {

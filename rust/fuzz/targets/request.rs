@@ -2,6 +2,7 @@
 #![no_main]
 
 use bytes::Bytes;
+use levada_core::lacks::Lacks;
 use levada_core::profile::Profile;
 use levada_core::endpoint::{Endpoint, Form};
 use levada_core::request::{self, Name};
@@ -17,6 +18,12 @@ static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
     all.values().map(|one| Profile::parse(one.to_string().as_bytes()).expect("a profile")).collect()
 });
 
+/// Backends that lack nothing, and others.
+static LACKS: LazyLock<Vec<Lacks>> = LazyLock::new(|| {
+    let words: [&[&str]; 4] = [&[], &["null", "base64", "guided"], &["max_tokens"], &["max_completion_tokens", "null"]];
+    words.iter().filter_map(|words| Lacks::of(words.iter().copied())).collect()
+});
+
 fuzz_target!(|body: &[u8]| {
     let endpoints = PROFILES.iter().flat_map(|profile| {
         let all = Endpoint::all().filter(|endpoint| endpoint.form() == Form::Json);
@@ -26,19 +33,25 @@ fuzz_target!(|body: &[u8]| {
         let Some(rules) = profile.rules(endpoint) else { continue };
         let Ok(request) = request::read(profile, rules, body) else { continue };
         assert!(is_json(body));
-        for upstream in [None, Some(Name { plain: "up\"stream", json: r#""up\"stream""# })] {
+        let upstreams = [None, Some(Name { plain: "up\"stream", json: r#""up\"stream""# })];
+        for (upstream, lacks) in upstreams.iter().flat_map(|name| LACKS.iter().map(move |lacks| (*name, lacks))) {
             for ask_usage in [false, endpoint.asks_usage()] {
-                let edits = request.edits(upstream, ask_usage);
+                let edits = request.edits(upstream, ask_usage, lacks);
                 let unchanged = edits.is_empty();
                 let asked = edits.iter().any(|edit| edit.with.contains("include_usage") || &*edit.with == "true");
                 let edited = splice::apply(Bytes::copy_from_slice(body), edits);
                 assert!(is_json(&edited));
                 assert!(!unchanged || edited == body);
+                // Under its other name a limit may be one that the profile checks and did not check before.
+                if lacks.max_tokens || lacks.max_completion_tokens {
+                    continue;
+                }
                 let again = request::read(profile, rules, &edited).expect("an edited request is a request");
                 let model = upstream.map_or(request.model.as_deref(), |name| Some(name.plain));
                 assert_eq!(again.model.as_deref(), model);
                 assert_eq!(again.include_usage, request.include_usage || asked);
                 assert!(!asked || (ask_usage && request.stream));
+                assert!(!(again.wants_base64() && lacks.base64));
                 let rest = |request: &request::Request| (request.stream, request.n, request.max_tokens);
                 assert_eq!(rest(&again), rest(&request));
                 let mut edits = request.edits(upstream, ask_usage);

@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use levada_core::breaker::Seen;
-use levada_core::chunk::{self, Style};
+use levada_core::chunk::{self, Chunk, Style};
 use levada_core::endpoint::Endpoint;
 use levada_core::http1::Framing;
-use levada_core::refusal::Kind;
+use levada_core::refusal::{Kind, Refusal};
 use levada_core::relay::Options;
 use levada_core::usage::{Meter, Usage};
 use levada_core::{bounds, splice, upstream};
@@ -133,6 +133,7 @@ pub fn options(plan: &Plan, errand: &mut Errand) -> Options {
     Options {
         dialect: errand.endpoint.dialect(),
         include_usage,
+        several: plan.request.n > 1,
         style: Style { hide_usage, ..std::mem::take(&mut errand.style) },
         event_bytes: plan.current.snapshot.event_bytes,
     }
@@ -159,21 +160,27 @@ async fn plain(
     errand: Errand,
 ) -> Result<Brought, Failure> {
     let (length, kind) = (length(&answer), kind(&answer));
-    let changed = errand.made.is_some() || !errand.style.is_plain();
-    let limit = if changed { bounds::CHANGED_BYTES } else { bounds::WHOLE_BYTES };
+    let limit = match errand.made.is_some() || !errand.style.is_plain() {
+        false => bounds::WHOLE_BYTES,
+        true if errand.style.base64 => bounds::VECTORS_BYTES,
+        true => bounds::CHANGED_BYTES,
+    };
     let (_, mut source) = Source::new(answer, in_flight, watch);
     let (whole, complete) = if length.is_some_and(|length| length > limit as u64) {
         (BytesMut::new(), false)
     } else {
         gather(&mut source, limit).await?
     };
+    if !complete && errand.style.base64 {
+        return Err(too_many_vectors());
+    }
     if !complete && errand.made.is_some() {
         return Err(Failure::of(Kind::UpstreamError));
     }
     if !complete {
         return Ok(Brought::Plain(Box::new(Plain::new(source, whole, length)), kind));
     }
-    let (body, usage) = whole_body(&mut tally.meter, whole, &errand.style)?;
+    let (body, usage) = whole_body(&mut tally.meter, whole, errand.style).await?;
     let body = match errand.made {
         Some(made) => made.answer(&body, usage).map_err(|_| Failure::of(Kind::UpstreamError))?,
         None => body,
@@ -185,12 +192,12 @@ async fn plain(
 ///
 /// # Errors
 /// It is no JSON, or an error.
-pub fn whole_body(
+pub async fn whole_body(
     meter: &mut Meter,
     whole: BytesMut,
-    style: &Style,
+    style: Style,
 ) -> Result<(Bytes, Option<Usage>), Failure> {
-    let Ok(read) = chunk::read(&whole, style) else { return Err(Failure::of(Kind::UpstreamError)) };
+    let (whole, read) = read(whole, style).await?;
     if read.error {
         return Err(Failure { refusal: upstream::in_stream(&whole), again: false, seen: Seen::Failure });
     }
@@ -198,6 +205,26 @@ pub fn whole_body(
         meter.total(usage);
     }
     Ok((splice::apply(whole.freeze(), read.edits), read.usage))
+}
+
+/// Reads a whole body; vectors aside from the calls of this thread, for turning many of them takes a while.
+async fn read(whole: BytesMut, style: Style) -> Result<(BytesMut, Chunk), Failure> {
+    let aside = style.base64 && whole.len() > bounds::WHOLE_BYTES;
+    let work = move || (chunk::read(&whole, &style), whole);
+    let (read, whole) = if aside {
+        tokio::task::spawn_blocking(work).await.map_err(|_| Failure::of(Kind::Internal))?
+    } else {
+        work()
+    };
+    read.map(|read| (whole, read)).map_err(|_| Failure::of(Kind::UpstreamError))
+}
+
+/// The refusal for vectors that do not fit in memory together.
+fn too_many_vectors() -> Failure {
+    let words = "The vectors are too many to be given as base64 at once. Send fewer inputs, or ask for an \
+                 'encoding_format' of 'float'.";
+    let refusal = Refusal::of(Kind::InvalidValue).message(words).param("encoding_format");
+    Failure { refusal, again: false, seen: Seen::Success }
 }
 
 /// The head of the request to a backend. Of the client's headers only the request id goes on.

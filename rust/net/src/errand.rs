@@ -41,15 +41,16 @@ impl Errand {
         further: Vec<Edit>,
         began: u64,
     ) -> Result<Self, Failure> {
-        let (endpoint, style) = (plan.endpoint, style(plan, model, member));
+        let (endpoint, mut style) = (plan.endpoint, style(plan, model, member));
         let name = Name { plain: &member.upstream, json: &member.upstream_json };
         // A client that names no model gets the one that is meant, under the backend's name.
         let named = (member.renamed || plan.request.model.is_none()).then_some(name);
-        let mut edits = plan.request.edits(named, endpoint.asks_usage());
-        edits.extend(further);
-        let body = splice::apply(plan.body.clone(), edits);
         let backend = plan.current.snapshot.backends.get(member.backend);
         let lacks = backend.map(|backend| backend.lacks).unwrap_or_default();
+        style.base64 = lacks.base64 && plan.request.wants_base64();
+        let mut edits = plan.request.edits(named, endpoint.asks_usage(), &lacks);
+        edits.extend(further);
+        let body = splice::apply(plan.body.clone(), edits);
         if !(lacks.responses && endpoint == Endpoint::Responses) {
             return Ok(Self { endpoint, body, style, made: None });
         }

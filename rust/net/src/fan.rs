@@ -123,7 +123,7 @@ async fn bodies(tally: &mut Tally, asked: Vec<(Asked, Errand)>) -> Result<Brough
         }
         room = room.saturating_sub(body.len());
         let mut meter = Meter::default();
-        bodies.push(bring::whole_body(&mut meter, body, &errand.style)?.0);
+        bodies.push(bring::whole_body(&mut meter, body, errand.style).await?.0);
         meters.push(meter);
     }
     tally.meter = Meter::sum(meters.into_iter());

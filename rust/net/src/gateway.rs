@@ -253,6 +253,9 @@ impl Gateway {
         let model = snapshot.models.get(index).ok_or_else(|| Refusal::of(Kind::Internal))?;
         tally.model = Some(Arc::clone(&model.name)).zip(current.models.get(index).cloned());
         ability::check(&model.abilities, endpoint, &model.name, &request.needs)?;
+        if rules.checks.images {
+            ability::check_images(&model.abilities, &model.name, &body)?;
+        }
         let mut loosened = false;
         if request.schema.is_some() && model.abilities.json_schema == Some(false) {
             match profile.schema_fallback {
@@ -269,11 +272,11 @@ impl Gateway {
             tally.standing = self.limits.take(asked(caller, key, Some(endpoint)), &model.name)?;
         }
         let style = Style {
-            rename: None,
             fingerprint: rules.fingerprint,
             cache_counters: rules.cache_counters,
-            hide_usage: false,
             one_call: request.one_call,
+            both_reasonings: rules.both_reasonings,
+            ..Style::default()
         };
         let profile = Arc::clone(profile);
         Ok(Plan { model: index, endpoint, request, body, content_type, style, loosened, current, profile })

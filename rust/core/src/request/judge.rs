@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use super::adapt::Places;
 use super::scan::{Place, Seen};
 use super::{ModelPlace, Request, Several, UsagePlace, replies};
 use crate::ability::Needs;
@@ -11,7 +12,6 @@ use crate::bounds;
 use crate::json::{Kind as Json, Scanner, Wrong};
 use crate::profile::Rules;
 use crate::refusal::{Kind, Refusal};
-use crate::splice::Edit;
 
 /// The most alternatives to a token that may be asked for. OpenAI says this bound in words of its own.
 const TOP_LOGPROBS: u64 = 20;
@@ -24,7 +24,7 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
     let scanner = Scanner::new(body);
     let needed = rules.fields.iter().any(|field| *field.name == *"model" && field.required);
     let (model, place) = match seen.place("model") {
-        None if !needed => (None, ModelPlace::Absent { brace: seen.end - 1, empty: seen.is_empty() }),
+        None if !needed => (None, ModelPlace::Absent),
         // A null is an omission that has a place.
         Some(place) if !needed && place.kind == Json::Null => (None, ModelPlace::Value(place.span.clone())),
         _ => model(seen.get("model"), &scanner).map(|(name, span)| (Some(name), ModelPlace::Value(span)))?,
@@ -32,10 +32,10 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
     let stream = is_true(seen.get("stream"));
     check(rules, &mut seen, &scanner, stream);
     let count = |name: &str| whole(seen.get(name), &scanner);
-    let (n, asked) = (count("n").unwrap_or(1), LIMITS.iter().find_map(|name| count(name)));
-    let unlimited = LIMITS.iter().all(|name| seen.get(name).is_none());
-    let limit = rules.default_max_tokens.filter(|_| unlimited);
-    let max_tokens = asked.or(limit);
+    // The stronger name decides, even by a value that is no number to us.
+    let bound = LIMITS.iter().find(|name| seen.get(name).is_some());
+    let limit = rules.default_max_tokens.filter(|_| bound.is_none());
+    let (n, max_tokens) = (count("n").unwrap_or(1), bound.and_then(|name| count(name)).or(limit));
     let one_call = rules.validates("parallel_tool_calls")
         && seen.get("parallel_tool_calls").is_some_and(|place| place.kind == Json::Bool(false));
     let needs = Needs {
@@ -47,10 +47,8 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
     let schema = format.filter(|span| format_of(scanner.text(span), "\"json_schema\""));
     let (usage, include_usage) = usage(seen.place("stream_options"), body);
     let several = if n > 1 { several(&seen, &scanner) } else { None };
-    let (mut edits, end) = (std::mem::take(&mut seen.edits), seen.end);
-    if let Some(limit) = limit {
-        edits.push(Edit { span: end - 1..end - 1, with: format!(",\"max_tokens\":{limit}").into() });
-    }
+    let places = Places::of(&mut seen, &scanner, limit);
+    let (edits, cuts, end) = (std::mem::take(&mut seen.edits), std::mem::take(&mut seen.cuts), seen.end);
     match seen.failure() {
         Some(refusal) => Err(refusal),
         None => Ok(Request {
@@ -66,6 +64,8 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
             place,
             usage,
             edits,
+            cuts,
+            places,
             end,
         }),
     }
@@ -151,7 +151,7 @@ fn whole(place: Option<&Place>, scanner: &Scanner<'_>) -> Option<u64> {
 /// Where several choices are asked for, if the profile leaves that alone.
 fn several(seen: &Seen<'_>, scanner: &Scanner<'_>) -> Option<Several> {
     let place = |name: &str| {
-        let span = &seen.get(name).filter(|place| place.kind == Json::Integer)?.span;
+        let span = &seen.passed(name).filter(|place| place.kind == Json::Integer)?.span;
         let edited = seen.edits.iter().any(|edit| edit.span.start < span.end && span.start < edit.span.end);
         (!edited).then(|| span.clone())
     };

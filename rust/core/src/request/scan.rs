@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use super::cuts::Cuts;
+use super::guided::Guided;
 use crate::json::{Kind as Json, Scanner, Text, Wrong};
 use crate::profile::{Action, Field, Profile, Rules, Unknown};
 use crate::refusal::{Kind, Refusal};
@@ -17,6 +19,10 @@ use crate::validate::{SHOWN, Strictness, Walk, duplicate, missing, unknown_param
 pub(super) struct Place {
     pub(super) kind: Json,
     pub(super) span: Range<usize>,
+    /// Its name, with the quotes.
+    pub(super) key: Range<usize>,
+    /// Where the member before it ends, if one stays.
+    pub(super) before: Option<usize>,
 }
 
 /// What a pass has seen.
@@ -27,11 +33,15 @@ pub(super) struct Seen<'a> {
     places: Vec<Option<Place>>,
     /// The failure that comes first in the documented order, and its rank.
     first: Option<(usize, Refusal)>,
+    /// The values that the profile changes.
     pub(super) edits: Vec<Edit>,
-    /// Where the member before this one ends, if one stays.
-    before: Option<usize>,
-    /// Where a removal began that found no member to follow.
-    removing: Option<usize>,
+    /// The members that the profile takes out.
+    pub(super) cuts: Cuts,
+    /// The same and every null, from the first null on.
+    pub(super) bare: Option<Cuts>,
+    /// The constraints under names that are no fields.
+    pub(super) guided: Guided,
+    key: Range<usize>,
     pub(super) end: usize,
 }
 
@@ -56,8 +66,10 @@ pub(super) fn scan<'a>(profile: &'a Profile, rules: &'a Rules, body: &'a [u8]) -
         places: vec![None; rules.fields.len()],
         first: None,
         edits: Vec::new(),
-        before: None,
-        removing: None,
+        cuts: Cuts::default(),
+        bare: None,
+        guided: Guided::default(),
+        key: 0..0,
         end: 0,
     };
     let mut scanner = Scanner::new(body);
@@ -69,8 +81,8 @@ pub(super) fn scan<'a>(profile: &'a Profile, rules: &'a Rules, body: &'a [u8]) -
             Wrong::Depth(_) => Refusal::of(Kind::TooDeep),
         })?;
     seen.end = whole.end;
-    if let Some(from) = seen.removing.take() {
-        seen.edits.push(Edit { span: from..whole.end - 1, with: "".into() });
+    for cuts in std::iter::once(&mut seen.cuts).chain(&mut seen.bare) {
+        cuts.close(whole.end - 1);
     }
     Ok(seen)
 }
@@ -87,9 +99,16 @@ impl<'a> Seen<'a> {
         self.places.get(at).and_then(Option::as_ref)
     }
 
-    /// Whether nothing is left of the body's members.
-    pub(super) fn is_empty(&self) -> bool {
-        self.before.is_none()
+    /// The member of this name, be it null, unless the profile takes it out.
+    pub(super) fn passed(&self, name: &str) -> Option<&Place> {
+        let field = self.rules.fields.iter().find(|field| *field.name == *name)?;
+        let stays = !matches!(field.action, Action::Ignore | Action::Off(_));
+        self.place(name).filter(|_| stays)
+    }
+
+    /// Whether the endpoint has a field of this name.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.rules.fields.iter().any(|field| *field.name == *name)
     }
 
     /// The first failure: of a required field that is absent, else of what was seen.
@@ -124,23 +143,24 @@ impl<'a> Seen<'a> {
     /// Takes one member of the body.
     fn member(&mut self, key: Text<'a>, scanner: &mut Scanner<'a>) -> Result<(), Wrong> {
         let start = scanner.key_at();
-        if let Some(from) = self.removing.take() {
-            self.edits.push(Edit { span: from..start, with: "".into() });
-        }
+        self.key = start..start + key.raw.len() + 2;
+        let null = scanner.peek() == Some(b'n');
+        let changed = self.edits.len();
         let found = self.rules.fields.iter().enumerate().find(|(_, field)| key.is(&field.name));
         let stays = match found {
             Some((at, field)) => self.known(at, field, scanner)?,
             None => self.unknown(&key, scanner)?,
         };
-        if stays {
-            self.before = Some(scanner.at());
-        } else if let Some(before) = self.before {
-            // With the comma before it.
-            self.edits.push(Edit { span: before..scanner.at(), with: "".into() });
-            self.before = Some(scanner.at());
-        } else {
-            self.removing = Some(start);
+        let span = start..scanner.at();
+        // A model that is null is put in its place, and a null that was mapped is one no longer.
+        let bare = null && stays && self.edits.len() == changed && !key.is("model");
+        if bare && self.bare.is_none() {
+            self.bare = Some(self.cuts.clone());
         }
+        if let Some(cuts) = &mut self.bare {
+            cuts.member(span.clone(), stays && !bare);
+        }
+        self.cuts.member(span, stays);
         Ok(())
     }
 
@@ -202,8 +222,11 @@ impl<'a> Seen<'a> {
         let name = key.decode();
         let mut walk = Walk::at(&self.rules.shapes, self.strictness, name.clone());
         walk.deny(key);
-        walk.unknown(scanner)?;
+        let value = walk.unknown(scanner)?;
         let denied = walk.found();
+        if self.rules.unknown == Unknown::Forward {
+            self.guided.note((key, self.key.clone()), value, self.cuts.before(), scanner);
+        }
         let refused = (self.rules.unknown == Unknown::Reject).then(|| unknown_parameter(&name, &names));
         if let Some(refusal) = denied.or(refused) {
             self.fail(UNKNOWN, refusal);
@@ -213,7 +236,7 @@ impl<'a> Seen<'a> {
 
     fn put(&mut self, at: usize, kind: Json, span: Range<usize>) {
         if let Some(place) = self.places.get_mut(at) {
-            *place = Some(Place { kind, span });
+            *place = Some(Place { kind, span, key: self.key.clone(), before: self.cuts.before() });
         }
     }
 }
