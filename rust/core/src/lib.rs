@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod form;
 pub mod http1;
 pub mod json;
+pub mod jwt;
 pub mod lacks;
 pub mod limit;
 pub mod profile;

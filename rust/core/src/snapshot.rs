@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::ability::{Abilities, Category};
 use crate::auth::Pepper;
 use crate::endpoint::Endpoint;
+use crate::jwt::Issuer;
 use crate::lacks::{self, Lacks};
 use crate::profile::Profile;
 use crate::{bounds, breaker};
@@ -48,6 +49,10 @@ pub struct Snapshot {
     pub version: u64,
     /// Digests presented keys.
     pub pepper: Pepper,
+    /// Whether keys that are no tokens count.
+    pub allow_opaque: bool,
+    /// Whose tokens count.
+    pub issuers: Vec<Issuer>,
     /// In the document's order; pools name them by index.
     pub backends: Vec<Backend>,
     /// In the document's order.
@@ -204,7 +209,7 @@ impl Snapshot {
 
 fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     let version = fields.whole("version", 0..=u64::MAX);
-    let pepper = fields.section("auth").and_then(auth);
+    let auth = fields.section("auth").and_then(auth);
     let profile = fields.section("profile").map(Profile::read);
     let body_bytes = profile.as_ref().and_then(|profile| profile.body_bytes).unwrap_or(bounds::BODY_BYTES);
     let with_category = profile.as_ref().is_some_and(|profile| profile.lists_category);
@@ -219,9 +224,12 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     let index = models.iter().enumerate().map(|(at, model)| (Arc::clone(&model.name), at)).collect();
     let list = list(&models);
     let ((body_bytes, event_bytes), (retry_ratio, retry_per_second)) = (limits?, retry?);
+    let (pepper, allow_opaque, issuers) = auth?;
     Some(Snapshot {
         version,
-        pepper: pepper?,
+        pepper,
+        allow_opaque,
+        issuers,
         backends,
         models,
         deadlines: deadlines?,
@@ -237,11 +245,16 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     })
 }
 
-fn auth(mut fields: Fields<'_>) -> Option<Pepper> {
+fn auth(mut fields: Fields<'_>) -> Option<(Pepper, bool, Vec<Issuer>)> {
     let digits =
         fields.text("pepper", |text| Pepper::from_hex(text).is_some(), "must be 64 hexadecimal digits");
+    let allow_opaque = fields.optional_flag("allow_opaque").unwrap_or(true);
+    let mut issuers = Vec::new();
+    for (index, value) in fields.optional_list("jwt").into_iter().enumerate() {
+        issuers.extend(fields.element("jwt", index, value).map(Issuer::read));
+    }
     fields.done();
-    Pepper::from_hex(&digits)
+    Some((Pepper::from_hex(&digits)?, allow_opaque, issuers))
 }
 
 fn backends(fields: &mut Fields<'_>) -> Vec<Backend> {
