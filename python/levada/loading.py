@@ -5,7 +5,7 @@ environment, the environment over the file, the file over the defaults.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from levada.document import ConfigProblems as ConfigProblems
 from levada.document import Problem, spell
 from levada.profiles.compiled import compiled
 from levada.references import UnresolvedError, expand
+from levada.tokens import KeySet, NotKeysError, public_keys
 
 _FILE_BYTES = 1024 * 1024
 _KEY_LENGTH = 512
@@ -117,6 +118,14 @@ def enclosed(config: Config) -> Enclosed:
         for index, backend in enumerate(config.backends)
         if backend.ca is not None
     }
+    jwks: dict[str, KeySet] = {}
+    for index, issuer in enumerate(config.auth.jwt):
+        if "://" not in issuer.jwks:
+            try:
+                jwks[issuer.jwks] = _jwks(Path(issuer.jwks))
+            except UnresolvedError as error:
+                place = spell(("auth", "jwt", index, "jwks"))
+                problems.append(Problem(issuer.jwks, None, place, str(error)))
     profile: dict[str, Any] = {}
     version = ""
     try:
@@ -128,7 +137,7 @@ def enclosed(config: Config) -> Enclosed:
         problems.append(Problem(config.profile, None, "profile", str(error)))
     if problems:
         raise ConfigProblems(problems)
-    return Enclosed(pair, authorities, profile, version)
+    return Enclosed(pair, authorities, profile, version, jwks)
 
 
 def _environ(environ: Environ | None) -> Environ:
@@ -157,6 +166,13 @@ def _pem(path: Path) -> str:
     if _PEM not in text:
         raise UnresolvedError(f"'{path}' holds no PEM block")
     return text
+
+
+def _jwks(path: Path) -> KeySet:
+    try:
+        return public_keys(_text(path).encode())
+    except NotKeysError as error:
+        raise UnresolvedError(f"'{path}' {error}") from None
 
 
 class _Draft:
@@ -218,7 +234,9 @@ class _Draft:
             message = "there is no backend; give --backend URL or --config FILE"
             raise ConfigProblems([Problem("levada", None, "", message)])
         for where, path in self._pem_paths():
-            self._try_pem(where, path)
+            self._try(_pem, where, path)
+        for where, path in self._jwks_paths():
+            self._try(_jwks, where, path)
         self._try_profile(self.values.get("profile", "openai"))
         try:
             config = Config.model_validate(self.values, context={"base": self.base})
@@ -273,9 +291,17 @@ class _Draft:
             if isinstance(backend, dict) and isinstance(backend.get("ca"), str):
                 yield ("backends", index, "ca"), self.base / backend["ca"]
 
-    def _try_pem(self, where: Where, path: Path) -> None:
+    def _jwks_paths(self) -> Iterator[tuple[Where, Path]]:
+        auth = self.values.get("auth")
+        issuers = auth.get("jwt") if isinstance(auth, dict) else None
+        for index, issuer in enumerate(issuers if isinstance(issuers, list) else []):
+            jwks = issuer.get("jwks") if isinstance(issuer, dict) else None
+            if isinstance(jwks, str) and jwks.isprintable() and "://" not in jwks:
+                yield ("auth", "jwt", index, "jwks"), self.base / jwks
+
+    def _try(self, read: Callable[[Path], object], where: Where, path: Path) -> None:
         try:
-            _pem(path)
+            read(path)
         except UnresolvedError as error:
             self._problem(where, str(error))
 

@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn the_vectors_of_rfc_4648() {
-        let rows = [("", ""), ("Zg", "f"), ("Zm8", "fo"), ("Zm9v", "foo"), ("Zm9vYg", "foob"), ("Zm9vYmE", "fooba")];
+        let rows =
+            [("", ""), ("Zg", "f"), ("Zm8", "fo"), ("Zm9v", "foo"), ("Zm9vYg", "foob"), ("Zm9vYmE", "fooba")];
         for (text, bytes) in rows {
             assert_eq!(decode(text.as_bytes()).as_deref(), Some(bytes.as_bytes()), "{text}");
         }
