@@ -1,4 +1,4 @@
-"""An issuer of tokens: keys of every kind, tokens made with them, and a server that publishes them."""
+"""An issuer of tokens: keys of every kind, what they sign, and a server that publishes them."""
 
 import json
 import threading

@@ -101,7 +101,7 @@ def test_a_name_twice_is_refused(one: Host) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_tokens_alone_and_a_file_of_keys(levada: Start, door: str, issuer: Issuer) -> None:
+def test_tokens_alone_and_of_one_algorithm(levada: Start, door: str, issuer: Issuer) -> None:
     with ScriptedBackend(models=["m"]).start() as backend:
         auth = {"allow_opaque": False, "jwt": [issuer.entry(algorithms=["ES256"])]}
         running = levada(backend.url, door=door, config={"auth": auth}, key="opaque")
