@@ -232,15 +232,17 @@ def test_what_is_no_set(text: bytes) -> None:
 def test_a_file_of_keys_is_read_with_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_bytes(published("a")[1])
     file = tmp_path / "levada.yaml"
-    file.write_text(json.dumps({"backends": BACKENDS, "auth": {"jwt": [entry("keys.json")]}}))
+    issuers = [entry("keys.json"), {**entry(), "issuer": "https://other"}]
+    file.write_text(json.dumps({"backends": BACKENDS, "auth": {"jwt": issuers}}))
     config = loading.load(file, environ={})
     assert config.auth.jwt[0].jwks == str(tmp_path / "keys.json")
     gateway, enclosed = FakeGateway(), loading.enclosed(config)
     running = Running(gateway, Source(file), config, enclosed, b"p" * 32)  # type: ignore[arg-type]
     running.reload()
     entries = gateway.documents[-1]["auth"]["jwt"]
-    assert entries[0]["keys"] == {"keys": [{"kty": "OKP", "kid": "a"}]}
-    assert asyncio.run(asked(gateway, running)) == []
+    keys = [{"kty": "OKP", "kid": "a"}]
+    assert [one["keys"] for one in entries] == [{"keys": keys}, None]
+    assert [one[1] for one in asyncio.run(asked(gateway, running))] == [URL]
     (tmp_path / "keys.json").write_text("[]")
     with pytest.raises(loading.ConfigProblems, match="is not a JWK set"):
         loading.enclosed(config)

@@ -30,8 +30,8 @@ LOOK_SECONDS = 1.0
 INTERVAL_SECONDS = 240.0
 # The least time between two questions to one issuer, answered or not.
 PAUSE_SECONDS = 10.0
-# How long an answer may take.
-TIMEOUT_SECONDS = 5.0
+# How long an answer may take: a slow issuer does not hold up the new key of another for long.
+TIMEOUT_SECONDS = 3.0
 # How long keys count without their issuer's word.
 KEPT_SECONDS = 24 * 3600.0
 
