@@ -102,7 +102,7 @@ def test_a_name_twice_is_refused(one: Host) -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_tokens_alone_and_of_one_algorithm(levada: Start, door: str, issuer: Issuer) -> None:
-    with ScriptedBackend(models=["m"]).start() as backend:
+    with ScriptedBackend(models=["m"]) as backend:
         auth = {"allow_opaque": False, "jwt": [issuer.entry(algorithms=["ES256"])]}
         running = levada(backend.url, door=door, config={"auth": auth}, key="opaque")
         status = {
@@ -121,7 +121,7 @@ def test_tokens_alone_and_of_one_algorithm(levada: Start, door: str, issuer: Iss
 @pytest.mark.parametrize("door", DOORS)
 def test_a_new_key_counts_soon_and_a_flood_asks_seldom(levada: Start, door: str) -> None:
     old, new = Signer("EdDSA", "old"), Signer("EdDSA", "new")
-    backend = ScriptedBackend(models=["m"]).start()
+    backend = ScriptedBackend(models=["m"])
     with backend, Issuer(old).serving() as issuer:
         running = levada(backend.url, door=door, config={"auth": {"jwt": [issuer.entry()]}})
 
