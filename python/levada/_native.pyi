@@ -75,6 +75,9 @@ class Gateway:
     def keys(self, changes: bytes) -> int:
         """Add, change and remove keys; how many there are afterwards. Raises ConfigError."""
 
+    def unknown_kids(self) -> int:
+        """How often a token has named a signing key that nobody knows; each counts every 30 s."""
+
     def authenticate(self, method: str, path: str, headers: Headers) -> Caller | Call:
         """Who calls, by the headers alone; `path` is raw, without query. A refusal is a Call."""
 

@@ -31,6 +31,7 @@ from levada.config import Config, Enclosed
 from levada.contract import Contract
 from levada.control import keys
 from levada.control.discovery import Discovery
+from levada.control.jwks import Jwks
 from levada.control.refresh import Keys, Running
 from levada.control.store import Store
 from levada.inference import Inference
@@ -116,10 +117,13 @@ class App:
         await held.first()
         discovery = Discovery(gateway, running)
         await discovery.first()
+        issuers = Jwks(gateway, running)
+        await issuers.first()
         tasks = Tasks()
         stack.push_async_callback(tasks.end)
         tasks.start("discovery", discovery.run)
         tasks.start("keys", held.run)
+        tasks.start("issuers", issuers.run)
         tasks.start("configuration", running.watch)
         inference = Inference(gateway, config.limits.body_seconds)
         routes = Routes(inference)

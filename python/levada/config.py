@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from levada.values import (
+    ClaimText,
     Count,
     FilePath,
     Host,
     HostPattern,
+    KeySource,
     Label,
     ModelName,
     Network,
@@ -222,6 +224,32 @@ class Log(Section):
     format: Literal["text", "json"] = "text"
 
 
+Algorithm = Literal["RS256", "ES256", "EdDSA"]
+
+
+class Issuer(Section):
+    """Whose tokens count as keys: `jwks` has its keys, a URL or a file."""
+
+    issuer: str = Field(min_length=1, max_length=1024)
+    audience: tuple[ClaimText, ...] = Field(min_length=1)
+    jwks: KeySource
+    algorithms: tuple[Algorithm, ...] = Field(default=("RS256", "ES256", "EdDSA"), min_length=1)
+    subject: ClaimText = "sub"
+    models_claim: ClaimText | None = None
+
+    @field_validator("audience", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+
+class Auth(Section):
+    """What a bearer may be: a key of `levada key`, or a token that one of these has signed."""
+
+    allow_opaque: bool = True
+    jwt: tuple[Issuer, ...] = ()
+
+
 class Config(Section):
     """The whole of levada.yaml. `data` null: a temporary folder; `threads` 0: one per core."""
 
@@ -234,6 +262,7 @@ class Config(Section):
     threads: Count = Field(default=0, ge=0, le=1024)
     backends: tuple[Backend, ...] = Field(min_length=1)
     models: tuple[Model, ...] | None = Field(default=None, min_length=1)
+    auth: Auth = Auth()
     deadlines: Deadlines = Deadlines()
     limits: Limits = Limits()
     retry: Retry = Retry()
@@ -262,7 +291,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Enclosed:
-    """What other files hold that a Config names: certificate and key, every `ca`, profiles.
+    """What other files hold that a Config names: certificate and key, every `ca`, profiles, JWKs.
 
     The first of `profiles` is the usual one; `hosts` has the places of those that names have.
     """
@@ -271,6 +300,7 @@ class Enclosed:
     ca: Mapping[str, str] = field(default_factory=dict, repr=False)
     profiles: tuple[Made, ...] = ()
     hosts: Mapping[str, int] = field(default_factory=dict)
+    jwks: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
@@ -282,6 +312,7 @@ def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     yield from _strangers(tree)
     yield from _too_long(tree)
     yield from _too_few(tree)
+    yield from _closed(tree)
     listen = _section(tree, "listen")
     port = str(listen.get("port", 8080))
     if port != "0" and port == str(listen.get("admin_port", 8081)):
@@ -338,6 +369,17 @@ def _too_few(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
         if requests is not None and burst is not None and burst < requests:
             message = f"{burst:g} is less than its {requests:g} requests"
             yield ("limits", "requests", index, "burst"), message
+
+
+def _closed(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    auth = _section(tree, "auth")
+    if str(auth.get("allow_opaque")).lower() == "false" and not auth.get("jwt"):
+        yield ("auth", "allow_opaque"), "without it and without 'jwt' nobody could call"
+    first: dict[str, int] = {}
+    for index, item in _entries(auth, "jwt"):
+        name = item.get("issuer")
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            yield ("auth", "jwt", index, "issuer"), f"'{name}' is auth.jwt[{first[name]}] too"
 
 
 def _too_long(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:

@@ -5,7 +5,7 @@ environment, the environment over the file, the file over the defaults.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from levada.document import ConfigProblems as ConfigProblems
 from levada.document import Problem, spell
 from levada.profiles.compiled import timed
 from levada.references import UnresolvedError, expand
+from levada.tokens import KeySet, NotKeysError, public_keys
 
 _FILE_BYTES = 1024 * 1024
 _KEY_LENGTH = 512
@@ -137,6 +138,13 @@ def _pem(path: Path) -> str:
     return text
 
 
+def _jwks(path: Path) -> KeySet:
+    try:
+        return public_keys(_text(path).encode())
+    except NotKeysError as error:
+        raise UnresolvedError(f"'{path}' {error}") from None
+
+
 class _Draft:
     """The values gathered so far, where each came from, and what is wrong with them."""
 
@@ -150,6 +158,7 @@ class _Draft:
         self.problems: list[Problem] = []
         self.spoilt: set[Where] = set()
         self.pems: dict[Path, str] = {}
+        self.jwks: dict[Path, KeySet] = {}
         self.made: dict[str, Made] = {}
         self.tried: set[str] = set()
 
@@ -199,7 +208,9 @@ class _Draft:
             message = "there is no backend; give --backend URL or --config FILE"
             raise ConfigProblems([Problem("levada", None, "", message)])
         for where, path in self._pem_paths():
-            self._try_pem(where, path)
+            self._try(where, path, _pem, self.pems)
+        for where, path in self._jwks_paths():
+            self._try(where, path, _jwks, self.jwks)
         for where, name in self._profile_names():
             self._try_profile(where, name)
         self._try_origins()
@@ -220,6 +231,11 @@ class _Draft:
             {backend.name: pems[backend.ca] for backend in config.backends if backend.ca},
             tuple(_limited(made, config) for made in self.made.values()),
             {host.name: places[host.profile] for host in config.hosts},
+            {
+                one.jwks: self.jwks[Path(one.jwks)]
+                for one in config.auth.jwt
+                if "://" not in one.jwks
+            },
         )
 
     def _put(self, where: Where, origin: str, value: object) -> None:
@@ -267,9 +283,19 @@ class _Draft:
             if isinstance(backend, dict) and isinstance(backend.get("ca"), str):
                 yield ("backends", index, "ca"), self.base / backend["ca"]
 
-    def _try_pem(self, where: Where, path: Path) -> None:
+    def _jwks_paths(self) -> Iterator[tuple[Where, Path]]:
+        auth = self.values.get("auth")
+        issuers = auth.get("jwt") if isinstance(auth, dict) else None
+        for index, issuer in enumerate(issuers if isinstance(issuers, list) else []):
+            jwks = issuer.get("jwks") if isinstance(issuer, dict) else None
+            if isinstance(jwks, str) and jwks.isprintable() and "://" not in jwks:
+                yield ("auth", "jwt", index, "jwks"), self.base / jwks
+
+    def _try(
+        self, where: Where, path: Path, read: Callable[[Path], Any], kept: dict[Path, Any]
+    ) -> None:
         try:
-            self.pems[path] = _pem(path)
+            kept[path] = read(path)
         except UnresolvedError as error:
             self._problem(where, str(error))
 

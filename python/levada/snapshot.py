@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from levada import engines
-from levada.config import Backend, Config, Enclosed, Model
+from levada.config import Backend, Config, Enclosed, Issuer, Model
 from levada.engines import Learned
 
 _PREFIX = "/v1"
@@ -56,13 +56,23 @@ class Credential(Protocol):
 
 
 def compile(
-    config: Config, served: Mapping[str, Served], *, version: int, pepper: bytes, enclosed: Enclosed
+    config: Config,
+    served: Mapping[str, Served],
+    *,
+    version: int,
+    pepper: bytes,
+    enclosed: Enclosed,
+    jwks: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The one document of the data plane; a silent backend counts with what the file says."""
     total = config.deadlines.total
     document = {
         "version": version,
-        "auth": {"pepper": pepper.hex()},
+        "auth": {
+            "pepper": pepper.hex(),
+            "allow_opaque": config.auth.allow_opaque,
+            "jwt": [_issuer(one, {**enclosed.jwks, **(jwks or {})}) for one in config.auth.jwt],
+        },
         "backends": [_backend(backend, served, enclosed) for backend in config.backends],
         "models": [
             _model(model, pool := _pool(config, model, served), served) | {"pool": pool}
@@ -119,6 +129,12 @@ def _allowance(key: Credential) -> dict[str, Any]:
 
 def _json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _issuer(issuer: Issuer, jwks: Mapping[str, Any]) -> dict[str, Any]:
+    """Whose tokens count; `keys` is null until they are known."""
+    said = issuer.model_dump(mode="json", exclude={"jwks"})
+    return {**said, "keys": jwks.get(issuer.jwks)}
 
 
 def _model(

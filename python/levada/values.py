@@ -126,6 +126,17 @@ def _beside(value: Path, info: ValidationInfo) -> Path:
     return base / value
 
 
+def _key_source(value: str, info: ValidationInfo) -> str:
+    """An address, which may have a query, or a file beside the configuration."""
+    if "://" in value:
+        address, _, query = value.partition("?")
+        _url(address)
+        if not re.fullmatch(r"[!-~]*", query) or "#" in query:
+            raise ValueError("is not a URL with a host and a port from 1 to 65535")
+        return value
+    return str(_beside(Path(value), info))
+
+
 def _profile(value: str, info: ValidationInfo) -> str:
     """The name of a built-in profile, or a file beside the configuration."""
     return str(_beside(Path(value), info)) if value.endswith((".yaml", ".yml")) else value
@@ -143,4 +154,6 @@ Network = Annotated[str, AfterValidator(_network)]
 Url = Annotated[str, AfterValidator(_url)]
 Secret = Annotated[SecretStr, AfterValidator(_sendable)]
 FilePath = Annotated[Path, AfterValidator(_beside)]
+ClaimText = Annotated[str, Field(min_length=1, max_length=1024)]
+KeySource = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_key_source)]
 ProfileName = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_profile)]

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from tree import PACKAGE, ROOT, files, name, text
 
-from levada.config import Config, Model
+from levada.config import Config, Issuer, Model
 
 PAGES = files(suffix=".md")
 ARCHITECTURE = text(ROOT / "ARCHITECTURE.md")
@@ -108,6 +108,12 @@ def test_the_whole_file_is_the_whole_file() -> None:
     (defaults,) = Config.model_validate({**again, "models": [{"name": "chat"}]}).models or ()
     assert set(again["models"][0]) == set(Model.model_fields)
     assert model == defaults.model_copy(update={"backends": ("gpu-1",)})
+    with_issuer = re.sub(r"^  # ", "  ", shown.replace("jwt: []  ", "jwt:"), flags=re.MULTILINE)
+    again = YAML(typ="safe", pure=True).load(with_issuer)
+    (issuer,) = Config.model_validate(again).auth.jwt
+    (entry,) = again["auth"]["jwt"]
+    needed = {name: entry[name] for name in ("issuer", "audience", "jwks")}
+    assert (set(entry), issuer) == (set(Issuer.model_fields), Issuer.model_validate(needed))
 
 
 def test_every_flag_has_its_row() -> None:

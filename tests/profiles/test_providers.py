@@ -1,10 +1,11 @@
 """What each provider's profile does to a request, by the ids of the contract."""
 
 import json
-from base64 import urlsafe_b64encode
+import time
 from typing import Any
 
 import pytest
+from issuer import Issuer, Signer
 from provider_host import Hosts, error
 from upstream import (
     DONE,
@@ -406,13 +407,25 @@ def test_io_7_tool_choice(host: Hosts, door: str, choice: Any) -> None:
     assert host("ionos", door).chat(tools=[tool], tool_choice=choice)[1][0]["tool_choice"] == choice
 
 
-def test_io_8_an_expired_token_in_the_providers_own_form(host: Hosts, door: str) -> None:
-    parts = ({"alg": "EdDSA", "typ": "JWT"}, {"sub": "x", "exp": 1})
-    token = ".".join(urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts)
-    one = host("ionos", door, "strict_quirks: true")
-    answer, _ = one.ask("/v1/models", method="GET", key=f"{token}.c2lnbmF0dXJl")
-    assert answer.status == 401
-    assert json.loads(answer.body)["messages"][0]["errorCode"] == "paas-auth-1"
+@pytest.mark.parametrize("words", ["", "strict_quirks: true"])
+def test_io_8_an_expired_token_in_the_providers_own_form(
+    host: Hosts, door: str, words: str
+) -> None:
+    signer = Signer("RS256", "one")
+    with Issuer(signer).serving() as issuer:
+        one = host("ionos", door, words, auth={"jwt": [issuer.entry()]})
+        token = signer.token(exp=time.time() - 27)  # thirty seconds count as the clocks' difference
+        assert one.ask("/v1/models", method="GET", key=token)[0].status == 200
+        time.sleep(3.5)
+        answer, _ = one.ask("/v1/models", method="GET", key=token)
+        never, _ = one.ask("/v1/models", method="GET", key=signer.token(exp=time.time() - 31))
+        unknown, _ = one.ask("/v1/models", method="GET", key="nobody")
+    assert answer.status == never.status == 401
+    assert answer.body == never.body == unknown.body
+    if words:
+        assert json.loads(answer.body)["messages"][0]["errorCode"] == "paas-auth-1"
+    else:
+        assert error(answer)["message"] == "Incorrect API key provided: ****."
 
 
 def test_io_10_a_fingerprint_on_chat_and_none_on_completions(host: Hosts, door: str) -> None:

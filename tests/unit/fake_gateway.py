@@ -58,6 +58,7 @@ class FakeGateway:
         self.counts: dict[str, float] = {}
         self.health: dict[str, Any] = {}
         self.edge: Any = None
+        self.missed = 0
 
     def authenticate(self, method: str, path: str, headers: Any) -> Any:
         self.seen.append(("authenticate", method, path))
@@ -87,6 +88,9 @@ class FakeGateway:
     def keys(self, changes: bytes) -> int:
         self.seen.append(("keys", json.loads(changes)))
         return 1
+
+    def unknown_kids(self) -> int:
+        return self.missed
 
     def report(self, backend: str, health: bytes) -> None:
         self.health[backend] = json.loads(health)

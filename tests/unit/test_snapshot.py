@@ -41,7 +41,7 @@ def test_the_whole_document() -> None:
     a, b = "a", "b"
     assert found == {
         "version": 3,
-        "auth": {"pepper": PEPPER.hex()},
+        "auth": {"pepper": PEPPER.hex(), "allow_opaque": True, "jwt": []},
         "backends": [
             {"name": "a", "url": "http://a:8000", "path": "", "key": "sk-upstream"}
             | {"verify": True, "ca": None, "lacks": []},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,6 +16,7 @@ import structlog
 from levada import loading, snapshot
 from levada.control.look import Look, look
 from levada.snapshot import Served
+from levada.tokens import KeySet
 
 if TYPE_CHECKING:
     from levada._native import Gateway
@@ -51,6 +53,7 @@ class Running:
     ) -> None:
         self.config = config
         self.served: dict[str, Served] = {}
+        self.jwks: dict[str, KeySet] = {}
         self.version = 1
         self._gateway = gateway
         self._source = source
@@ -62,6 +65,21 @@ class Running:
         if self.served.get(backend) != served:
             self._swap(self.config, {**self.served, backend: served}, self._enclosed)
             log.info("models", backend=backend, models=list(served.models))
+
+    def signed_with(self, url: str, keys: KeySet | None) -> None:
+        """An issuer has said which keys it signs with, or has not for too long."""
+        if self.jwks.get(url) == keys:
+            return
+        before = self.jwks
+        self.jwks = {known: one for known, one in before.items() if known != url}
+        if keys is not None:
+            self.jwks[url] = keys
+        try:
+            self._swap(self.config, self.served, self._enclosed)
+        except ValueError:
+            self.jwks = before
+            raise
+        log.info("keys of an issuer", url=url, keys=len(keys["keys"]) if keys else 0)
 
     def reload(self) -> int:
         """Load, compile, swap; the new version. RejectedError says why nothing changed."""
@@ -112,7 +130,12 @@ class Running:
         self, version: int, config: Config, served: dict[str, Served], enclosed: Enclosed
     ) -> bytes:
         return snapshot.compile(
-            config, served, version=version, pepper=self._pepper, enclosed=enclosed
+            config,
+            served,
+            version=version,
+            pepper=self._pepper,
+            enclosed=enclosed,
+            jwks=self.jwks,
         )
 
     def _still_known(self, config: Config) -> dict[str, Served]:
@@ -128,6 +151,7 @@ class Running:
             *((tls.certificate, tls.key) if tls else ()),
             *(backend.ca for backend in self.config.backends),
             *(file for made in self._enclosed.profiles for file in made.files),
+            *(Path(one.jwks) for one in self.config.auth.jwt if "://" not in one.jwks),
         ]
         return look(*(path for path in paths if path is not None))
 

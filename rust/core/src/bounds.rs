@@ -87,3 +87,21 @@ pub const VECTORS_BYTES: usize = 48 * 1024 * 1024;
 
 /// The kernel's receive buffer of a socket that carries a stream: one whose client has stopped reading stays small.
 pub const UPSTREAM_RECEIVE_BYTES: usize = 16 * 1024;
+
+/// How far the clocks of an issuer and of this machine may be apart.
+pub const TOKEN_LEEWAY_SECONDS: f64 = 30.0;
+
+/// The most keys of a JWK set that are used; issuers publish two or three.
+pub const JWKS_KEYS: usize = 100;
+
+/// The longest id of a caller that a token names.
+pub const KEY_ID_BYTES: usize = 128;
+
+/// Verified tokens that are remembered, so that a signature is checked once: some 300 bytes each.
+pub const TOKENS_HELD: usize = 16 * 1024;
+
+/// How long an unknown id of a signing key is not asked for again.
+pub const UNKNOWN_KEY_SECONDS: f64 = 30.0;
+
+/// The most unknown ids of signing keys that are remembered.
+pub const UNKNOWN_KEYS_HELD: usize = 1024;

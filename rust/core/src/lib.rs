@@ -15,6 +15,7 @@ pub mod form;
 pub mod hosts;
 pub mod http1;
 pub mod json;
+pub mod jwt;
 pub mod lacks;
 pub mod limit;
 pub mod merge;

@@ -16,6 +16,7 @@ use crate::ability::{Abilities, Category};
 use crate::auth::Pepper;
 use crate::endpoint::Endpoint;
 use crate::hosts::{self, Hosts};
+use crate::jwt::Issuer;
 use crate::lacks::{self, Lacks};
 use crate::profile::Profile;
 use crate::{bounds, breaker};
@@ -50,6 +51,10 @@ pub struct Snapshot {
     pub version: u64,
     /// Digests presented keys.
     pub pepper: Pepper,
+    /// Whether keys that are no tokens count.
+    pub allow_opaque: bool,
+    /// Whose tokens count.
+    pub issuers: Vec<Issuer>,
     /// In the document's order; pools name them by index.
     pub backends: Vec<Backend>,
     /// In the document's order.
@@ -217,7 +222,7 @@ impl Snapshot {
 
 fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     let version = fields.whole("version", 0..=u64::MAX);
-    let pepper = fields.section("auth").and_then(auth);
+    let auth = fields.section("auth").and_then(auth);
     let hosts = hosts(&mut fields);
     let origins = optional_texts(&mut fields, "origins");
     let backends = backends(&mut fields);
@@ -230,9 +235,12 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     fields.done();
     let index = models.iter().enumerate().map(|(at, model)| (Arc::clone(&model.name), at)).collect();
     let ((body_bytes, event_bytes), (retry_ratio, retry_per_second)) = (limits?, retry?);
+    let (pepper, allow_opaque, issuers) = auth?;
     Some(Snapshot {
         version,
-        pepper: pepper?,
+        pepper,
+        allow_opaque,
+        issuers,
         backends,
         models,
         deadlines: deadlines?,
@@ -248,11 +256,16 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     })
 }
 
-fn auth(mut fields: Fields<'_>) -> Option<Pepper> {
+fn auth(mut fields: Fields<'_>) -> Option<(Pepper, bool, Vec<Issuer>)> {
     let digits =
         fields.text("pepper", |text| Pepper::from_hex(text).is_some(), "must be 64 hexadecimal digits");
+    let allow_opaque = fields.optional_flag("allow_opaque").unwrap_or(true);
+    let mut issuers = Vec::new();
+    for (index, value) in fields.optional_list("jwt").into_iter().enumerate() {
+        issuers.extend(fields.element("jwt", index, value).map(Issuer::read));
+    }
     fields.done();
-    Pepper::from_hex(&digits)
+    Some((Pepper::from_hex(&digits)?, allow_opaque, issuers))
 }
 
 /// The profiles, of which the first is the usual one, and the names that the others hold for.

@@ -11,6 +11,7 @@ use crate::client::Dialer;
 use crate::load::Load;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::tls;
+use crate::tokens::Tokens;
 
 /// A snapshot with the live things that belong to it, in the snapshot's order.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Current {
     pub models: Vec<Arc<ModelMetrics>>,
     /// The TLS configuration of the public listener.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// What is remembered of tokens, under these issuers and keys.
+    pub tokens: Arc<Tokens>,
 }
 
 impl Current {
@@ -81,7 +84,9 @@ pub fn compile(
         return Err(problems);
     }
     let models = snapshot.models.iter().map(|model| Arc::new(metrics.model(&model.name))).collect();
-    Ok(Current { snapshot, loads, models, tls })
+    let same = before.filter(|before| before.snapshot.issuers == snapshot.issuers);
+    let tokens = same.map(|before| Arc::clone(&before.tokens)).unwrap_or_default();
+    Ok(Current { snapshot, loads, models, tls, tokens })
 }
 
 fn same_place(old: &Backend, new: &Backend) -> bool {

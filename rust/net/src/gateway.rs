@@ -91,6 +91,12 @@ impl Gateway {
         Ok(count)
     }
 
+    /// How often a token has named a signing key that nobody knows.
+    #[must_use]
+    pub fn unknown_kids(&self) -> u64 {
+        self.keys.unknown_kids()
+    }
+
     /// What a probe saw of a backend.
     pub fn report(&self, backend: &str, up: bool) {
         let current = self.current.load();
@@ -147,7 +153,7 @@ impl Gateway {
         if target.route.is_open() {
             return Ok(Caller { key: None, target, body_limit: 0 });
         }
-        match self.keys.presented(&current.snapshot.pepper, headers, target.route.dialect()) {
+        match self.keys.presented(&current, headers, target.route.dialect()) {
             Ok(key) => {
                 let body_limit = current.snapshot.body_limit(&target.profile);
                 Ok(Caller { key: Some(key), target, body_limit })

@@ -4,18 +4,25 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, header};
-use levada_core::auth::{self, Digest, Key, Pepper};
+use levada_core::auth::{self, Digest, Key};
+use levada_core::bounds;
 use levada_core::endpoint::Dialect;
+use levada_core::jwt;
 use levada_core::refusal::{Kind, Refusal};
 
+use crate::current::Current;
 use crate::routes::Target;
 
 /// The table of keys.
 #[derive(Debug, Default)]
-pub struct Keys(papaya::HashMap<Digest, Arc<Key>>);
+pub struct Keys {
+    held: papaya::HashMap<Digest, Arc<Key>>,
+    unknown_kids: AtomicU64,
+}
 
 impl Keys {
     /// Adds, changes and removes keys; how many there are afterwards.
@@ -24,7 +31,7 @@ impl Keys {
     /// Every problem of the document; nothing is changed then.
     pub fn change(&self, document: &[u8]) -> Result<usize, Vec<String>> {
         let changes = auth::changes(document)?;
-        let keys = self.0.pin();
+        let keys = self.held.pin();
         if changes.replace {
             let staying: HashSet<Digest> = changes.set.iter().map(|(digest, _)| *digest).collect();
             keys.retain(|digest, _| staying.contains(digest));
@@ -44,7 +51,7 @@ impl Keys {
     /// None, more than one, or one that is not in force.
     pub fn presented(
         &self,
-        pepper: &Pepper,
+        current: &Current,
         headers: &HeaderMap,
         dialect: Dialect,
     ) -> Result<Arc<Key>, Refusal> {
@@ -59,13 +66,32 @@ impl Keys {
             (Some(_), Some(_)) => return Err(Refusal::of(Kind::TwoAuthorizations)),
             (Some(value), None) => auth::bearer(value.as_bytes()).ok_or_else(|| Refusal::of(Kind::NoKey))?,
         };
-        let digest = pepper.digest(presented);
-        let found = self.0.pin().get(&digest).map(Arc::clone);
         // Unknown, revoked and expired are one answer: it tells nothing about keys that exist.
-        found.filter(|key| key.expires.is_none() || !key.expired(unix())).ok_or_else(|| {
+        self.known(current, presented).ok_or_else(|| {
             Refusal::of(Kind::BadKey)
                 .message(format!("Incorrect API key provided: {}.", auth::mask(presented)))
         })
+    }
+
+    /// The key in force that a bearer is, or that its issuer has signed.
+    fn known(&self, current: &Current, presented: &[u8]) -> Option<Arc<Key>> {
+        let snapshot = &current.snapshot;
+        if presented.len() > bounds::KEY_BYTES {
+            return None;
+        }
+        if !snapshot.issuers.is_empty() && jwt::is_token(presented) {
+            return current.tokens.key(&snapshot.issuers, presented, unix(), &self.unknown_kids);
+        }
+        if !snapshot.allow_opaque {
+            return None;
+        }
+        let found = self.held.pin().get(&snapshot.pepper.digest(presented)).map(Arc::clone);
+        found.filter(|key| key.expires.is_none() || !key.expired(unix()))
+    }
+
+    /// How often a token has named a signing key that nobody knows; the same one counts again after a while.
+    pub fn unknown_kids(&self) -> u64 {
+        self.unknown_kids.load(Relaxed)
     }
 }
 

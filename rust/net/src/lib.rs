@@ -30,6 +30,7 @@ pub mod retries;
 pub mod routes;
 pub mod tally;
 pub mod tls;
+pub mod tokens;
 
 mod app;
 mod body;

@@ -139,6 +139,11 @@ impl Gateway {
         py.detach(|| self.engine.change_keys(changes)).map_err(error::config)
     }
 
+    /// How often a token has named a signing key that nobody knows.
+    fn unknown_kids(&self) -> u64 {
+        self.engine.unknown_kids()
+    }
+
     /// Who calls, by the headers alone; a refusal is a Call.
     fn authenticate<'py>(
         slf: &Bound<'py, Self>,

@@ -142,6 +142,15 @@ impl<'p> Fields<'p> {
         }
     }
 
+    /// The elements of an array that may be missing or null.
+    pub fn optional_list(&mut self, name: &str) -> Vec<Value> {
+        if self.fields.get(name).is_none_or(Value::is_null) {
+            self.fields.remove(name);
+            return Vec::new();
+        }
+        self.list(name)
+    }
+
     /// The object in a field.
     pub fn section(&mut self, name: &str) -> Option<Fields<'_>> {
         let value = self.value(name)?;
