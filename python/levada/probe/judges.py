@@ -189,25 +189,6 @@ def categories(answer: Answer) -> None:
             raise BrokenError(f"the category of '{one.get('id')}' is {one.get('category')!r}")
 
 
-def rates(now: float) -> Judge:
-    """FlexAI's limits on a good answer; the reset is a Unix time."""
-
-    def judge(answer: Answer) -> None:
-        found = {
-            name: answer.header(f"x-ratelimit-{name}-requests")
-            for name in ("limit", "remaining", "reset")
-        }
-        for name, value in found.items():
-            if value is None or not value.isdecimal():
-                raise BrokenError(f"x-ratelimit-{name}-requests is {value!r}")
-        if not abs(int(found["reset"] or 0) - now) < 86_400:
-            raise BrokenError(
-                f"x-ratelimit-reset-requests is {found['reset']}, which is no Unix time"
-            )
-
-    return judge
-
-
 def closed_to_browsers(answer: Answer) -> None:
     """No page of any origin may read an answer."""
     if answer.header("access-control-allow-origin") == "*":
