@@ -9,7 +9,7 @@ import pytest
 from upstream.answers import chat_answer, embeddings_answer
 
 from levada import profiles
-from levada.probe import doors, judges, numbered, shapes
+from levada.probe import doors, judges, numbered, rates, shapes
 from levada.probe.client import Answer, get
 from levada.probe.endpoints import ENDPOINTS, Target
 from levada.probe.expect import exactly
@@ -101,8 +101,8 @@ USED = {"prompt_tokens": 1, "completion_tokens": 17, "total_tokens": 18}
         (judges.same_vector, [numbers([0.5]), numbers(PACKED)], "other numbers"),
         (judges.readable, [numbers([])], "is empty"),
         (judges.readable, [numbers("?")], "neither numbers nor base64"),
-        (judges.rates(0), [said({}, x_ratelimit_limit_requests="x")], "is 'x'"),
-        (judges.rates(2e9), [said({}, **LIMITS)], "is 34, which is no Unix time"),
+        (rates.told("flexai", 0), [said({}, x_ratelimit_limit_requests="x")], "is 'x'"),
+        (rates.told("flexai", 2e9), [said({}, **LIMITS)], "is 34, which is no Unix time"),
         (judges.enforced_or_named(OPENAI), [refusal()], "does not name 'response_format'"),
         (judges.at_most(16), [said({"usage": USED})], "is 17, not at most 16"),
         (judges.at_most(16), [said({})], "is None"),

@@ -27,6 +27,8 @@ TOOL = {
 }
 SAY_HELLO = [{"role": "user", "content": "Say hello."}]
 FUNCTION = {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}
+# The model that is named where none is known.
+NOBODY = "levada-probe"
 TEXTS = ["a river", "a stone"]
 # One grey pixel, and a quarter of a second of silence at 8 kHz.
 PICTURE = base64.b64decode(
@@ -121,7 +123,7 @@ class Target:
 
     def body(self, **fields: Any) -> dict[str, Any]:
         """The plain body with these fields besides."""
-        return {"model": self.model or "levada-probe", **self.endpoint.body, **fields}
+        return {"model": self.model or NOBODY, **self.endpoint.body, **fields}
 
     def with_field(self, name: str, value: Any) -> dict[str, Any]:
         """The plain body with this field, and with what must stand beside it."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from levada.probe.client import Answer, SilenceError, SpentError, get, post
 from levada.probe.doors import NOWHERE, is_there
-from levada.probe.endpoints import ENDPOINTS, Endpoint, Target
+from levada.probe.endpoints import ENDPOINTS, NOBODY, Endpoint, Target
 from levada.probe.expect import Refused
 from levada.probe.patience import Patience
 from levada.probe.rows import BrokenError, Promise, UntestableError
@@ -47,7 +47,8 @@ def _names(answer: Answer) -> list[str]:
 def _target(patience: Patience, endpoint: Endpoint, models: list[str]) -> Target:
     """The endpoint with the first model that answers it."""
     found = Target(endpoint.name, endpoint, None, "the server lists no model")
-    for model in models[:MOST_MODELS]:
+    # A server that lists none may answer all the same.
+    for model in models[:MOST_MODELS] or [NOBODY]:
         target = Target(endpoint.name, endpoint, model)
         try:
             answer = patience.ask(target.ask(target.body()))
@@ -56,8 +57,10 @@ def _target(patience: Patience, endpoint: Endpoint, models: list[str]) -> Target
             continue
         if answer.status == 200:
             return target
-        words = f"no model answers {endpoint.path}; '{model}' gave {answer.status}"
-        found = replace(found, why=words + _reason(answer), instead=answer)
+        found = replace(found, instead=answer)
+        if models:
+            words = f"no model answers {endpoint.path}; '{model}' gave {answer.status}"
+            found = replace(found, why=words + _reason(answer))
         if answer.status in (404, 405) and _missing(patience, endpoint):
             why = f"nothing is at {endpoint.path}"
             return replace(found, why=why, missing=True)
