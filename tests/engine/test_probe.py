@@ -6,39 +6,44 @@ import pytest
 from served import Start
 
 from engine import Engine
+from engine.tiny_model import vocabulary
 from levada import profiles
 from levada.probe import Client, probe
 from levada.probe.rows import Outcome
 
-# Enough for a probe, so that the headers are there and nobody waits.
-MANY = {"requests": [{"requests": 100_000, "per_s": 60}]}
-NO_LIMITS = {"requests": []}
+# What an operator says of this model, and OpenAI's own bound of a body; limits that nobody uses up.
+MODEL = {"name": "tiny", "backends": ["one"], "dimensions": False, "vocabulary": len(vocabulary())}
+LIMITS = {"requests": [{"requests": 100_000, "per_s": 60}], "body_bytes": 26_214_400}
+# To be taken out when the engine mends them: llama.cpp tells the usage of a completion on the chunk
+# that finishes it, and takes an explicit null of encoding_format for a value.
+USAGE, NULLS = "completions/stream/usage", "embeddings/nulls"
+MENDED_SOON = {
+    "flexai": {USAGE},
+    "ionos": {USAGE, NULLS},
+    "mittwald-dedicated": {USAGE},
+    "mittwald-shared": {USAGE, NULLS},
+    "openai": {USAGE, NULLS},
+}
+# What no text model has, however it is served.
+ELSEWHERE = ("rerank", "score", "moderations", "images.", "audio.")
 
 
 @pytest.mark.parametrize("profile", profiles.names())
 def test_no_promise_is_broken(levada: Start, llamacpp: Engine, door: str, profile: str) -> None:
-    promised = profiles.load(profile)
     config = {
         "backends": [{"name": "one", "url": llamacpp.url}],
+        "models": [MODEL],
         "profile": profile,
-        "limits": MANY,
+        "limits": LIMITS,
     }
     one = levada(door=door, config=config)
-    rows = probe(Client(one.base, one.key, 20), promised)
-    for r in rows:
-        if r.outcome is not Outcome.held:
-            print(
-                r.outcome,
-                r.id,
-                "|",
-                r.what,
-                "|",
-                r.why,
-                "|",
-                (r.request or {}).get("path"),
-                str((r.request or {}).get("body"))[:300],
-                "|",
-                str(r.answer)[:300],
-            )
-    print(len(rows), sum(r.outcome is Outcome.held for r in rows))
-    assert [row for row in rows if row.outcome is Outcome.broken] == []
+    rows = probe(Client(one.base, one.key, 20), profiles.load(profile))
+    broken = [row for row in rows if row.outcome is Outcome.broken]
+    soon = MENDED_SOON[profile]
+    assert [row for row in broken if row.id not in soon] == []
+    assert {row.id for row in broken} == soon, "kept now: take it out of MENDED_SOON"
+    untold = [row for row in rows if row.outcome is Outcome.untestable]
+    assert all(row.why for row in untold)
+    endpoints = {row.id for row in untold if row.id.endswith("/answer")}
+    assert all(id.startswith(ELSEWHERE) for id in endpoints)
+    assert sum(row.outcome is Outcome.held for row in rows) > 280

@@ -41,6 +41,7 @@ FORCED = {
     "tools": [TOOL],
     "messages": [{"role": "user", "content": "What is the weather in Funchal and in Porto?"}],
     "max_tokens": 128,
+    "temperature": 0,
 }
 NAMED = {"type": "function", "function": {"name": "get_weather"}}
 # More than any context; the stops end it at once where an engine takes it for a limit only.
