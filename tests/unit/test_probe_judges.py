@@ -180,7 +180,7 @@ def test_it_is_broken(judge: Judge, answers: list[Answer], words: str) -> None:
         (answered.whole("Message"), [said(MESSAGE)]),
         (
             RESPONSE,
-            [Answer(200, EVENTS, b": hi\n\n" + ONE + b"event: response.completed\n" + LAST)],
+            [Answer(200, EVENTS, b": hi\n\n" + ONE + LAST)],
         ),
         (exactly(401, '"x"'), [said("x", 401)]),
     ],

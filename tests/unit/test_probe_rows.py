@@ -61,6 +61,15 @@ def test_a_profile_is_asked_within_the_bound(name: str) -> None:
     assert all(one.asks or one.why for one in found)
 
 
+@pytest.mark.parametrize("name", profiles.names())
+def test_the_readme_says_how_many_rows_there_are(name: str) -> None:
+    rows = len(promised(name)) + len([*run.overall(profiles.load(name), [])]) + 1
+    readme = Path(__file__).parents[2] / "README.md"
+    assert f"{rows} rows for `{name}`" in readme.read_text() or (
+        f"{rows} for `{name}`" in readme.read_text()
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "ids"),
     [

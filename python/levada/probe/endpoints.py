@@ -6,7 +6,6 @@ row is reported as not testable.
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,12 +30,14 @@ FUNCTION = {"name": "get_weather", "parameters": {"type": "object", "properties"
 NOBODY = "levada-probe"
 TEXTS = ["a river", "a stone"]
 # One grey pixel, and a quarter of a second of silence at 8 kHz.
-PICTURE = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+PICTURE = (
+    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU"
+    b"\x00\x00\x00\nIDATx\x9cch\x00\x00\x00\x82\x00\x81w\xcdr\xb6"
+    b"\x00\x00\x00\x00IEND\xaeB`\x82"
 )
 SILENCE = (
-    b"RIFF" + (4036).to_bytes(4, "little") + b"WAVEfmt \x10\0\0\0\1\0\1\0"
-    b"\x40\x1f\0\0\x80\x3e\0\0\2\0\x10\0data" + (4000).to_bytes(4, "little") + bytes(4000)
+    b"RIFF\xc4\x0f\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x40\x1f\0\0\x80\x3e\0\0\2\0\x10\0"
+    b"data\xa0\x0f\0\0" + bytes(4000)
 )
 
 

@@ -95,7 +95,7 @@ def _endpoint(profile: Profile, name: str, rules: Endpoint) -> dict[str, Any]:
         raise ProfileError(f"endpoints.{name}: no such endpoint; there are {', '.join(tables)}")
     schema = copy.deepcopy(tables[name])
     fields = schema["properties"]
-    fields.update(rules.types)
+    fields.update(copy.deepcopy(rules.types))
     schema["required"] = [one for one in schema["required"] if one not in rules.optional]
     for inner, allowed in profile.allow_inner.items():
         fields[inner] = _closed(allowed)
