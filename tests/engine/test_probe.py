@@ -12,7 +12,8 @@ from levada.probe import Client, probe
 from levada.probe.rows import Outcome
 
 # What an operator says of this model, and OpenAI's own bound of a body; limits that nobody uses up.
-MODEL = {"name": "tiny", "backends": ["one"], "dimensions": False, "vocabulary": len(vocabulary())}
+ABILITIES = {"dimensions": False, "vocabulary": len(vocabulary())}
+MODEL = {"name": "tiny", "backends": ["one"], "abilities": ABILITIES}
 LIMITS = {"requests": [{"requests": 100_000, "per_s": 60}], "body_bytes": 26_214_400}
 # To be taken out when the engine mends them: llama.cpp tells the usage of a completion on the chunk
 # that finishes it, and takes an explicit null of encoding_format for a value.

@@ -77,12 +77,14 @@ def fit(schema: dict[str, Any], value: Any, place: str) -> None:
 
 
 def _any(forms: list[dict[str, Any]], value: Any, place: str) -> None:
-    for at, form in enumerate(forms, 1):
+    *others, last = forms
+    for form in others:
         try:
-            return fit(form, value, place)
+            fit(form, value, place)
         except BrokenError:
-            if at == len(forms):
-                raise
+            continue
+        return
+    fit(last, value, place)
 
 
 def _fit(schema: dict[str, Any], value: Any, place: str) -> None:
