@@ -14,7 +14,7 @@ from levada.probe.doors import NOWHERE, is_there
 from levada.probe.endpoints import ENDPOINTS, NOBODY, Endpoint, Target
 from levada.probe.expect import Refused
 from levada.probe.patience import Patience
-from levada.probe.rows import BrokenError, Promise, UntestableError
+from levada.probe.rows import BrokenError, Judge, Promise, UntestableError
 from levada.profiles import Profile
 
 # How many of the listed models are tried at an endpoint.
@@ -92,28 +92,26 @@ def told(target: Target, rows: Iterator[Promise]) -> Iterator[Promise]:
     refuses; beyond the first endpoints, that and the shape of its answers.
     """
     for one in rows:
-        refusal = isinstance(one.judge, Refused)
-        if target.missing or (target.model is None and not refusal):
-            yield replace(one, asks=(), why=target.why)
-        elif target.model is None:
-            yield _excused(target, one)
-        else:
+        if target.model is not None:
             yield one
+        elif isinstance(one.judge, Refused) and not target.missing:
+            yield replace(one, judge=_excused(target, one.judge))
+        else:
+            yield replace(one, asks=(), why=target.why)
 
 
-def _excused(target: Target, promise: Promise) -> Promise:
+def _excused(target: Target, refused: Refused) -> Judge:
     """Where no model answers, an endpoint may say the same to whatever it is asked."""
 
     def judge(*answers: Answer) -> None:
         try:
-            if promise.judge is not None:
-                promise.judge(*answers)
+            refused(*answers)
         except BrokenError:
             if target.instead is not None and _alike(target.instead, answers[-1]):
                 raise UntestableError(target.why) from None
             raise
 
-    return replace(promise, judge=judge)
+    return judge
 
 
 def _alike(one: Answer, other: Answer) -> bool:

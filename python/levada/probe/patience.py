@@ -35,7 +35,7 @@ class Patience:
     def ask(self, one: Ask) -> Answer:
         """The answer; that of a busy server when the waits are spent. SilenceError, SpentError."""
         answer, pause, patience = self.client.ask(one), LEAST_PAUSE, MOST_PATIENCE
-        while answer.status in (429, 503) and answer.header("x-should-retry") != "false":
+        while _is_passing(answer):
             wait = _asked_for(answer, pause)
             if wait > patience or wait > MOST_WAITING - self.waited:
                 self.given_up |= answer.status == 429
@@ -56,6 +56,12 @@ class Patience:
             why = ", ".join(filter(None, (why, "and then no more")))
         outcome = Outcome.untestable if self.given_up else Outcome.held
         return Row("answers/waits", what, outcome, why)
+
+
+def _is_passing(answer: Answer) -> bool:
+    """Whether a server is busy for a while; who has used up what was paid for is so for long."""
+    busy = answer.status in (429, 503) and answer.header("x-should-retry") != "false"
+    return busy and b'"insufficient_quota"' not in answer.body
 
 
 def _asked_for(answer: Answer, pause: float) -> float:
