@@ -15,13 +15,16 @@ from upstream.answers import (
     completion_answer,
     embeddings_answer,
     event,
+    http,
     json_answer,
     usage_chunk,
 )
 from upstream.obedient import streamed
+from upstream.right_answers import media, right, typed
 from upstream.steps import Step, send
 from upstream.wire import Request
 
+FIRST = ("/chat/completions", "/completions", "/embeddings")
 VOCABULARY = 32_000
 CONTEXT = 32_768
 FINGERPRINT = {"system_fingerprint": "fp_engine"}
@@ -31,8 +34,10 @@ def engine(profile: str) -> Callable[[Request], list[Step]]:
     """The script of a backend."""
 
     def script(request: Request) -> list[Step]:
-        asked = json.loads(request.body)
         path = request.path.removeprefix("/v1")
+        if path not in FIRST:
+            return other(path, request.body)
+        asked = json.loads(request.body)
         hidden = profile != "ionos"
         if path == "/embeddings":
             return [send(json_answer(vectors(asked)))]
@@ -41,6 +46,17 @@ def engine(profile: str) -> Callable[[Request], list[Step]]:
         return chat(asked, FINGERPRINT if hidden else {})
 
     return script
+
+
+def other(path: str, body: bytes) -> list[Step]:
+    """The endpoints beside the first; tokens are at the root."""
+    name = path.strip("/").replace("/", ".")
+    if b'"stream": true' in body:
+        events = (f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in typed(name, "m"))
+        return streamed([one.encode() for one in events])
+    answer = right(name, "m")
+    said = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+    return [send(http(200, {"content-type": media(name)}, said))]
 
 
 def refusal(message: str) -> list[Step]:

@@ -9,7 +9,7 @@ import pytest
 from upstream.answers import chat_answer, embeddings_answer
 
 from levada import profiles
-from levada.probe import doors, judges, numbered, shapes
+from levada.probe import answered, doors, expect, judges, numbered, rates, shapes
 from levada.probe.client import Answer, get
 from levada.probe.endpoints import ENDPOINTS, Target
 from levada.probe.expect import exactly
@@ -69,11 +69,19 @@ def key_judge(profile: profiles.Profile, id: str, **errors: Any) -> Judge:
 
 NONE = "key/v1/models/none"
 PACKED = base64.b64encode(struct.pack("<2f", 0.5, 0.25)).decode()
+SPANS = ("1m0s", "20ms", "8.64s", "1h0m3s", "6m0s")
+ONE = b'event: response.created\ndata: {"type":"response.created"}\n\n'
+LAST = b'event: response.completed\ndata: {"type":"response.completed"}\n\n'
+MESSAGE = {"id": "x", "type": "message", "role": "assistant", "model": "m", "content": []}
 LIMITS = {
     "x_ratelimit_limit_requests": "10",
     "x_ratelimit_remaining_requests": "9",
     "x_ratelimit_reset_requests": "34",
 }
+RESET, LEFT = "x_ratelimit_reset_requests", "x_ratelimit_remaining_requests"
+RESPONSE = answered.stream("response.created", ("response.completed",))
+TOLD_TO_ANTHROPIC = expect.refused(OPENAI, None, None, 404, dialect="anthropic")
+ABSENT = {"type": "not_found_error", "message": ""}
 STRANGE = {**embeddings_answer()}
 STRANGE["data"] = [{"object": "embedding", "index": 0, "embedding": PACKED}]
 USED = {"prompt_tokens": 1, "completion_tokens": 17, "total_tokens": 18}
@@ -101,8 +109,31 @@ USED = {"prompt_tokens": 1, "completion_tokens": 17, "total_tokens": 18}
         (judges.same_vector, [numbers([0.5]), numbers(PACKED)], "other numbers"),
         (judges.readable, [numbers([])], "is empty"),
         (judges.readable, [numbers("?")], "neither numbers nor base64"),
-        (judges.rates(0), [said({}, x_ratelimit_limit_requests="x")], "is 'x'"),
-        (judges.rates(2e9), [said({}, **LIMITS)], "is 34, which is no Unix time"),
+        (rates.told("flexai", 0), [said({}, x_ratelimit_limit_requests="x")], "is 'x'"),
+        (rates.told("flexai", 2e9), [said({}, **LIMITS)], "is 34, which is no Unix time"),
+        (rates.told("openai", 0), [said({}, **LIMITS)], "reset-requests is '34'"),
+        (rates.told("openai", 0), [said({}, **{**LIMITS, RESET: ""})], "reset-requests is ''"),
+        (rates.told("openai", 0), [said({}, **{**LIMITS, RESET: "1"})], "is '1'"),
+        (rates.told("flexai", 0), [said({})], "limit-requests is None"),
+        (rates.told("flexai", 0), [said({}, **{**LIMITS, LEFT: "11"})], "11 requests of 10 remain"),
+        (answered.sound, [said({})], "which is no sound"),
+        (answered.whole("Ranking"), [said([])], "the answer is no object"),
+        (answered.whole("Ranking"), [said({})], "the answer has no 'results'"),
+        (answered.whole("Ranking"), [said({"results": [7]})], "one of 'results' is no object"),
+        (answered.whole("TokenCount"), [said({"input_tokens": True})], "is no integer"),
+        (answered.whole("Text"), [said({})], "has no 'content'"),
+        (answered.whole("Response"), [said({"id": "r", "object": "x"})], "has no 'model'"),
+        (answered.whole("ModelList"), [said({"object": "list", "data": [{}]})], "has no 'id'"),
+        (RESPONSE, [said({})], "not text/event-stream"),
+        (RESPONSE, [streamed("{}", complete=False)], "broke off"),
+        (RESPONSE, [streamed("{")], "an event is no JSON"),
+        (RESPONSE, [streamed('{"type":"a"}')], "not named for its type"),
+        (RESPONSE, [streamed()], r"go from \[\] to \[\]"),
+        (expect.refused(OPENAI, None, None, dialect="anthropic"), [refusal()], "body is not"),
+        (TOLD_TO_ANTHROPIC, [said({"type": "error", "error": {"type": "x"}}, 404)], "'type' is"),
+        (TOLD_TO_ANTHROPIC, [said({"type": "error", "error": ABSENT}, 404)], "is no text"),
+        (TOLD_TO_ANTHROPIC, [said({}, 400)], "the status is 400, not 404"),
+        (judges.called, [chat(message={"content": "x"})], "no tool was called"),
         (judges.enforced_or_named(OPENAI), [refusal()], "does not name 'response_format'"),
         (judges.at_most(16), [said({"usage": USED})], "is 17, not at most 16"),
         (judges.at_most(16), [said({})], "is None"),
@@ -144,6 +175,13 @@ def test_it_is_broken(judge: Judge, answers: list[Answer], words: str) -> None:
         (judges.enforced_or_named(OPENAI), [refusal(param="response_format")]),
         (judges.at_most(17), [said({"usage": USED})]),
         (judges.no_models, [said({"data": []})]),
+        *[(rates.told("openai", 0), [said({}, **{**LIMITS, RESET: one})]) for one in SPANS],
+        (answered.whole("Text"), [said({"content": "x"})]),
+        (answered.whole("Message"), [said(MESSAGE)]),
+        (
+            RESPONSE,
+            [Answer(200, EVENTS, b": hi\n\n" + ONE + LAST)],
+        ),
         (exactly(401, '"x"'), [said("x", 401)]),
     ],
 )
@@ -155,6 +193,8 @@ def test_it_holds(judge: Judge, answers: list[Answer]) -> None:
     ("judge", "answer", "words"),
     [
         (judges.person, chat(finish_reason="length"), "cut at its limit"),
+        (judges.called, chat(finish_reason="length"), "to its limit of tokens"),
+        (rates.told("openai", 0, must=False), said({}), "names no limit"),
         (judges.one_call, chat(message={"content": "x"}), "called no tool"),
         (judges.overflow(OPENAI, flat=False), said({}), "does not refuse"),
         (judges.no_models, said({"data": [1]}), "there are models"),
@@ -184,6 +224,9 @@ LATE = (get("/x"), said({}, 429))
 TOLD = (get("/x"), said({}, 429, retry_after="1"))
 MILLIS = (get("/x"), said({}, 429, retry_after_ms="1"))
 GOOD = (get("/x"), said({}))
+LIMITED = {"error": {**KEY, "type": "requests", "code": "rate_limit_exceeded"}}
+UNTOLD = (get("/x"), said(LIMITED, 429))
+TURNED_AWAY = (get("/x"), said(LIMITED, 429, retry_after="1"))
 
 
 @pytest.mark.parametrize(
@@ -197,12 +240,20 @@ GOOD = (get("/x"), said({}))
         ("mittwald-shared", "MS-3", [LATE], ""),
         ("flexai", "FX-11", [TOLD, GOOD], ""),
         ("mittwald-dedicated", "MD-13", [GOOD], ""),
+        ("openai", "rate/exceeded", [TURNED_AWAY], ""),
+        ("openai", "rate/exceeded", [(get("/x"), refusal(429))], "'code' is None"),
+        ("mittwald-shared", "rate/exceeded", [TURNED_AWAY], "a 429 has a Retry-After"),
+        ("flexai", "rate/exceeded", [UNTOLD], "a 429 has no Retry-After"),
+        ("ionos", "rate/headers", [GOOD], ""),
+        ("ionos", "rate/headers", [(get("/x"), said({}, **LIMITS))], "answered with x-ratelimit"),
     ],
 )
 def test_promises_about_all_answers(
     profile: str, id: str, exchanges: doors.Said, words: str
 ) -> None:
-    (judge,) = [one for name, _, one in numbered.overall(profiles.load(profile)) if name == id]
+    promised = profiles.load(profile)
+    every = [*numbered.overall(promised), *rates.overall(promised, compiled(promised))]
+    (judge,) = [one for name, _, one in every if name == id]
     if not words:
         judge(exchanges)
         return
@@ -224,6 +275,7 @@ def test_sizes_follow_the_profile() -> None:
 
 def test_a_fault_of_any_answer_is_told() -> None:
     doors.no_faults([GOOD, (get("/x"), said({}, 503))])
+    doors.no_faults([(get("/x"), said({}, 502))], {"/x"})
     with pytest.raises(BrokenError, match="1 answers are faults, such as 502 to GET /x"):
         doors.no_faults([GOOD, (get("/x"), said({}, 502))])
 

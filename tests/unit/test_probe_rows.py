@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from upstream import ScriptedBackend, chunked, close, free_port, hang, send, stream_head
 from upstream.answers import http, json_answer
+from upstream.steps import Step
+from upstream.wire import Request
 from upstream.wrong_server import KEY, WrongServer
 
 from levada import profiles
-from levada.probe import Client, SilenceError, between, client, fields, probe, run
+from levada.probe import Client, SilenceError, between, client, fields, patience, probe, run
 from levada.probe.client import Answer, Ask, SpentError, get, post
 from levada.probe.endpoints import ENDPOINTS, Target
 from levada.probe.expect import body_of, passed_on, refused
@@ -59,6 +61,15 @@ def test_a_profile_is_asked_within_the_bound(name: str) -> None:
     assert all(one.asks or one.why for one in found)
 
 
+@pytest.mark.parametrize("name", profiles.names())
+def test_the_readme_says_how_many_rows_there_are(name: str) -> None:
+    rows = len(promised(name)) + len([*run.overall(profiles.load(name), [])]) + 1
+    readme = Path(__file__).parents[2] / "README.md"
+    assert f"{rows} rows for `{name}`" in readme.read_text() or (
+        f"{rows} for `{name}`" in readme.read_text()
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "ids"),
     [
@@ -82,8 +93,9 @@ def test_every_number_of_the_contract_has_its_row(
 def test_every_field_has_a_row_of_its_type() -> None:
     ids = {one.id for one in promised("openai")}
     made = run.compiled(profiles.load("openai"))["endpoints"]
-    known = [(name, one) for name in ENDPOINTS for one in made[name]["schema"]["properties"]]
-    assert len(known) >= 57
+    json = [name for name, one in ENDPOINTS.items() if not one.takes_forms]
+    known = [(name, one) for name in json for one in made[name]["schema"]["properties"]]
+    assert len(known) >= 140
     assert {f"{name}/{field}/type" for name, field in known} <= ids
 
 
@@ -231,16 +243,44 @@ def probed(server: ScriptedBackend, model: str | None = None) -> tuple[dict[str,
     return {row.id: row for row in rows}, waits
 
 
-@pytest.mark.parametrize(("after", "wait"), [("3", 3), ("soon", 30), ("900", 30), ("-1", 0)])
-def test_a_busy_server_is_given_time_once(server: ScriptedBackend, after: str, wait: int) -> None:
-    server.always(send(json_answer({}, 429, retry_after=after)))
-    rows, waits = probed(server)
-    assert set(waits) == {wait}
+PAUSES = [1.0, 2.0, 4.0, 8.0, 16.0, 16.0, 16.0]
+
+
+@pytest.mark.parametrize(
+    ("after", "waits"),
+    [("20", [20.0] * 3), ("soon", PAUSES), ("", PAUSES), ("900", []), ("-1", [1.0] * 75)],
+)
+def test_a_limit_is_waited_for_within_bounds(
+    server: ScriptedBackend, after: str, waits: list[float]
+) -> None:
+    server.always(send(json_answer({}, 429, **({"retry_after": after} if after else {}))))
+    rows, waited = probed(server)
+    assert waited[: len(waits)] == waits
+    assert sum(waited) <= patience.MOST_WAITING
+    told = rows["answers/waits"]
+    assert (told.outcome, told.why.endswith("and then no more")) == (Outcome.untestable, True)
     assert rows["chat.completions/answer"].why == (
         "no model answers /v1/chat/completions; 'm' gave 429"
     )
     assert rows["chat.completions/json"].why == "the server is busy: 429"
     assert rows["chat.completions/json"].outcome is Outcome.untestable
+
+
+def test_a_server_that_is_down_is_asked_once_more(server: ScriptedBackend) -> None:
+    server.always(send(json_answer({}, 503)))
+    rows, waited = probed(server)
+    assert set(waited) == {1.0}
+    assert rows["chat.completions/json"].why == "the server is busy: 503"
+    waits = len(waited)
+    assert rows["answers/waits"].why == f"{waits} waits, {waits} s in all"
+
+
+def test_who_must_not_come_again_does_not(server: ScriptedBackend) -> None:
+    poor = {"error": {"code": "insufficient_quota"}}
+    for answer in (json_answer({}, 429, x_should_retry="false"), json_answer(poor, 429)):
+        server.always(send(answer))
+        rows, waited = probed(server)
+        assert (waited, rows["answers/waits"].why) == ([], "")
 
 
 def test_a_server_that_falls_silent_is_left_alone(server: ScriptedBackend) -> None:
@@ -266,11 +306,61 @@ def test_a_fault_of_the_connection_breaks_a_row(server: ScriptedBackend) -> None
 
 def test_models_are_tried_in_turn(server: ScriptedBackend) -> None:
     server.models = ["a", "b"]
-    server.always(send(json_answer({}, 404)))
+    words = {"error": {"message": "not\n here"}}
+    server.always(send(json_answer(words, 403)))
     rows, _ = probed(server, "mine")
-    assert "'mine' gave 404" in rows["chat.completions/answer"].why
+    assert "'mine' gave 403: not here" in rows["chat.completions/answer"].why
     rows, _ = probed(server)
-    assert "'b' gave 404" in rows["chat.completions/answer"].why
+    assert "'b' gave 403: not here" in rows["chat.completions/answer"].why
+
+
+def test_what_is_not_there_is_told_once(server: ScriptedBackend) -> None:
+    server.always(send(json_answer({"detail": "Not Found"}, 404)))
+    rows, _ = probed(server)
+    assert rows["rerank/offered"].why == "it is answered as a path that there is not: 404"
+    others = [row for row in rows.values() if row.id.startswith("rerank/") and row.why]
+    assert {row.why for row in others[1:]} == {"nothing is at /v1/rerank"}
+
+
+def test_what_is_there_may_be_answered_by_no_model(server: ScriptedBackend) -> None:
+    def script(request: Request) -> list[Step]:
+        known = request.path == "/v1/embeddings"
+        return [send(json_answer({"error": "no model" if known else "no path"}, 404))]
+
+    server.every = script
+    rows, _ = probed(server)
+    assert rows["embeddings/offered"].outcome is Outcome.held
+    why = "no model answers /v1/embeddings; 'm' gave 404"
+    # What it says to a plain request it says to a wrong one: nothing can be told.
+    assert (rows["embeddings/input/type"].outcome, rows["embeddings/input/type"].why) == (
+        Outcome.untestable,
+        why,
+    )
+    assert rows["embeddings/answer"].why == why
+
+
+def test_a_silence_while_looking_is_no_verdict(server: ScriptedBackend) -> None:
+    seen = itertools.count()
+    missing = [send(json_answer({}, 404))]
+    server.every = lambda request: [close()] if next(seen) == 1 else missing
+    rows, _ = probed(server)
+    assert rows["chat.completions/answer"].why == (
+        "no model answers /v1/chat/completions; 'm' gave 404"
+    )
+
+
+def test_a_refusal_that_is_another_is_broken(server: ScriptedBackend) -> None:
+    """Where no model answers, a refusal that is not the one of the plain request is judged."""
+    server.always(send(json_answer({}, 400)))
+    rows, _ = probed(server)
+    assert rows["embeddings/input/type"].outcome is Outcome.untestable
+
+    def script(request: Request) -> list[Step]:
+        return [send(json_answer({"said": request.body.decode(errors="replace")}, 400))]
+
+    server.every = script
+    rows, _ = probed(server)
+    assert rows["embeddings/input/type"].outcome is Outcome.broken
 
 
 def test_what_is_passed_on_may_be_refused_by_the_engine() -> None:

@@ -4,6 +4,7 @@ Law: each names the row of the probe that must tell it. A fault is a table's row
 refused, or how an answer is changed.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -184,6 +185,49 @@ def reset_as_duration(headers: dict[str, str]) -> None:
     headers["x-ratelimit-reset-requests"] = "120ms"
 
 
+def as_nowhere(asked: Asked, reply: Reply) -> None:
+    if asked.path == "/v1/rerank":
+        message = f"Invalid URL ({asked.method} {asked.path})"
+        error = {"message": message, "type": INVALID, "param": None, "code": None}
+        reply.status, reply.body, reply.kind = 404, {"error": error}, "application/json"
+
+
+def in_openais_words(asked: Asked, reply: Reply) -> None:
+    if asked.path == "/v1/messages" and reply.status == 400:
+        error = {"message": reply.error["message"], "type": INVALID, "param": None, "code": None}
+        reply.body = {"error": error}
+
+
+def silent_speech(asked: Asked, reply: Reply) -> None:
+    if asked.path == "/v1/audio/speech" and reply.status == 200:
+        reply.kind = "application/json"
+
+
+def unnamed(events: list[Any]) -> None:
+    events[1] = json.dumps(events[1])
+
+
+def from_one(events: list[Any]) -> None:
+    for at, one in enumerate(events, 1):
+        one["sequence_number"] = at
+
+
+def turns_away(code: str | None = "rate_limit_exceeded", **headers: str) -> Edit:
+    """Always answers one request in this way: too many."""
+
+    def edit(asked: Asked, reply: Reply) -> None:
+        if b'"seed": "x"' in asked.raw:
+            error = {"message": "later", "type": "requests", "param": None, "code": code}
+            lines = {name.replace("_", "-"): value for name, value in headers.items()}
+            reply.status, reply.body, reply.headers = 429, {"error": error}, reply.headers | lines
+
+    return edit
+
+
+def reset_as_a_time(headers: dict[str, str]) -> None:
+    headers["x-ratelimit-reset-requests"] = "1790000000"
+
+
 BEYOND = ("decimal_above_max_value", "integer_above_max_value")
 SHORT = ("decimal_below_min_value", "integer_below_min_value")
 LONG = ("array_above_max_length", "string_above_max_length", "object_above_max_properties")
@@ -342,6 +386,95 @@ FAULTS: dict[str, Fault] = {
         f"{CHAT}/stream", edit=streams(lambda events: events.insert(1, "event: ping\n\n"))
     ),
     "not-an-event-stream": Fault(f"{CHAT}/stream", edit=not_a_stream),
+    # The endpoints beside the first.
+    "an-endpoint-is-missing": Fault("rerank/offered", edit=as_nowhere),
+    "a-ranking-needs-no-query": Fault(
+        "rerank/query/required", skips=of_param("query", "missing_required_parameter")
+    ),
+    "tokens-may-be-texts": Fault(
+        "detokenize/tokens/type", skips=of_param("tokens", "invalid_type")
+    ),
+    "speech-may-be-fast": Fault("audio.speech/speed/maximum", skips=of_code(*BEYOND)),
+    "numbers-in-forms-are-not-read": Fault(
+        "audio.transcriptions/temperature/type", skips=of_param("temperature", "invalid_type")
+    ),
+    "forms-may-lack-their-file": Fault(
+        "images.edits/image/required", skips=of_code("missing_required_parameter")
+    ),
+    "half-a-form-is-read": Fault(
+        "audio.translations/form", skips=lambda refused: "form" in refused.message
+    ),
+    "any-kind-of-form": Fault("audio.transcriptions/content-type", skips=of_status(415)),
+    "any-model-moderates": Fault("moderations/no-model", skips=of_code("model_not_found")),
+    "pictures-are-open-to-all": Fault("key/v1/images/generations/none", skips=of_status(401)),
+    "messages-may-be-endless": Fault(
+        "messages/max_tokens/required", skips=of_code("missing_required_parameter")
+    ),
+    "anthropics-clients-are-told-in-openais-words": Fault(
+        "messages/messages/type", edit=in_openais_words
+    ),
+    "no-messages-are-counted": Fault(
+        "messages.count_tokens/messages/minItems", skips=of_code("empty_array")
+    ),
+    "counts-are-texts": Fault(
+        "messages.count_tokens/answer",
+        edit=good("messages.count_tokens", lambda body: body.update(input_tokens="5")),
+    ),
+    "a-ranking-without-scores": Fault(
+        "rerank/answer",
+        edit=good("rerank", lambda body: body["results"][0].pop("relevance_score")),
+    ),
+    "a-score-is-a-text": Fault(
+        "score/answer", edit=good("score", lambda body: body["data"][0].update(score="0.9"))
+    ),
+    "no-tokens": Fault("tokenize/answer", edit=good("tokenize", lambda body: body.pop("tokens"))),
+    "no-text-of-tokens": Fault(
+        "detokenize/answer", edit=good("detokenize", lambda body: body.pop("prompt"))
+    ),
+    "nothing-is-flagged": Fault(
+        "moderations/answer",
+        edit=good("moderations", lambda body: body["results"][0].pop("flagged")),
+    ),
+    "pictures-of-no-time": Fault(
+        "images.generations/answer",
+        edit=good("images.generations", lambda body: body.pop("created")),
+    ),
+    "nothing-was-heard": Fault(
+        "audio.transcriptions/answer",
+        edit=good("audio.transcriptions", lambda body: body.update(text=None)),
+    ),
+    "speech-is-json": Fault("audio.speech/answer", edit=silent_speech),
+    "another-object-for-a-response": Fault(
+        "responses/answer", edit=good("responses", lambda body: body.update(object="chat"))
+    ),
+    "a-response-does-not-end": Fault(
+        "responses/stream", edit=streams(lambda events: events.pop(), "responses")
+    ),
+    "events-are-counted-from-one": Fault("responses/stream", edit=streams(from_one, "responses")),
+    "a-message-does-not-end": Fault(
+        "messages/stream", edit=streams(lambda events: events.pop(), "messages")
+    ),
+    "an-event-without-its-name": Fault("messages/stream", edit=streams(unnamed, "messages")),
+    # Limits.
+    "the-reset-is-a-time": Fault("rate/headers", edit=heads(reset_as_a_time)),
+    "more-remain-than-there-are": Fault(
+        "rate/headers",
+        edit=heads(lambda headers: headers.update({"x-ratelimit-remaining-requests": "61"})),
+    ),
+    "limits-are-told": Fault(
+        "rate/headers",
+        IONOS,
+        edit=heads(lambda headers: headers.update({"x-ratelimit-limit-requests": "5"})),
+    ),
+    "limits-are-not-told": Fault(
+        "rate/headers",
+        FLEXAI,
+        edit=heads(lambda headers: headers.pop("x-ratelimit-limit-requests")),
+    ),
+    "a-limit-without-its-code": Fault("rate/exceeded", edit=turns_away(None, retry_after="1")),
+    "a-limit-without-a-wait": Fault("IO-9", IONOS, edit=turns_away()),
+    "a-limit-with-a-wait": Fault("MS-3", SHARED, edit=turns_away(retry_after="1")),
+    "a-limit-where-there-is-none": Fault("MD-13", DEDICATED, edit=turns_away()),
     # Headers.
     "no-request-id": Fault(
         "answers/x-request-id", edit=heads(lambda headers: headers.pop("x-request-id"))

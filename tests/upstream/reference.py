@@ -41,7 +41,7 @@ class Reader:
         """The body without what is ignored. RefusedError."""
         if not isinstance(body, dict) or not isinstance(body.get("model"), str | None):
             raise RefusedError("We could not parse the JSON body of your request.")
-        if not body.get("model"):
+        if not body.get("model") and "model" in self.schema["required"]:
             raise RefusedError("you must provide a model parameter")
         for name in self.schema["required"]:
             if body.get(name) is None:
@@ -105,7 +105,7 @@ class Reader:
         accepted = {kind, "number"} if kind == "integer" else {kind}
         fit = []
         for form, told in self.forms(node):
-            types = form.get("type", kind)
+            types = form.get("type", "string" if "enum" in form else kind)
             if accepted & {types} if isinstance(types, str) else accepted & {*types}:
                 fit.append((form, told))
         if not fit:
@@ -153,7 +153,7 @@ class Reader:
     def array(self, value: list[Any], forms: list[Schema], path: str) -> None:
         form = forms[0]
         for one in forms if value else ():
-            types = {inner.get("type") for inner, _ in self.forms(one["items"])}
+            types = {inner.get("type") for inner, _ in self.forms(one.get("items", {}))}
             if kind_of(value[0]) in types:
                 form = one
                 break

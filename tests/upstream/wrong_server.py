@@ -15,19 +15,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any, Self
 
-from levada.profiles import Profile
+from levada.profiles import Profile, answers
 from levada.profiles.compiled import compiled
+from upstream import forms
 from upstream.answers import chat_answer, completion_answer, embeddings_answer, models_answer
 from upstream.reference import INVALID, Reader, RefusedError
+from upstream.right_answers import media, right, typed
 
 KEY = "sk-right"
 MODEL = "m"
 LIMIT = 26_214_400
-PATHS = {
-    "/v1/chat/completions": "chat.completions",
-    "/v1/completions": "completions",
-    "/v1/embeddings": "embeddings",
-}
+PATHS = {answers.path(name): name for name in answers.names()}
+FIRST = ("chat.completions", "completions", "embeddings")
+TYPED = ("responses", "messages")
+# What Anthropic's clients are told.
+KINDS = {401: "authentication_error", 404: "not_found_error", 413: "request_too_large"}
 CACHE = {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
 CALL = {"name": "get_weather", "arguments": '{"location":"Funchal"}'}
 
@@ -131,18 +133,21 @@ class WrongServer:
         try:
             reply = self.route(asked)
         except RefusedError as refused:
-            reply = self.refuse(refused)
+            reply = self.refuse(refused, asked)
         reply.headers["x-request-id"] = f"req_{next(self.ids)}"
-        if self.profile.id == "flexai":
-            limits = {"limit": 60, "remaining": 59, "reset": int(time.time()) + 30}
+        if (form := self.made["rate"]["headers"]) != "none":
+            reset = "1m0s" if form == "openai" else int(time.time()) + 30
+            limits = {"limit": 60, "remaining": 59, "reset": reset}
             for name, value in limits.items():
                 reply.headers[f"x-ratelimit-{name}-requests"] = str(value)
         return reply
 
+    def offers(self, endpoint: str | None) -> bool:
+        return endpoint is not None and self.made["endpoints"].get(endpoint) is not None
+
     def route(self, asked: Asked) -> Reply:
         endpoint = asked.endpoint
-        if endpoint and self.made["endpoints"].get(endpoint) is None:
-            endpoint = None
+        endpoint = endpoint if self.offers(endpoint) else None
         known = endpoint or asked.path == "/v1/models"
         self.unless(not known, f"Invalid URL ({asked.method} {asked.path})", status=404)
         method = "POST" if endpoint else "GET"
@@ -159,23 +164,30 @@ class WrongServer:
     def infer(self, asked: Asked, endpoint: str) -> Reply:
         large = len(asked.raw) > LIMIT
         self.unless(large, "Maximum content size limit exceeded", status=413, kind="server_error")
-        other = asked.headers["content-type"] != "application/json"
+        kind = asked.headers["content-type"]
+        other = kind.partition(";")[0] != answers.answer(endpoint).form
         words = "Unsupported content type"
         self.unless(other, words, status=415, code="unsupported_content_type")
         try:
-            body = json.loads(asked.raw)
-        except ValueError:
-            body = None
-        asked.fields = body if isinstance(body, dict) else {}
-        try:
+            body = self.body(kind, asked.raw, endpoint)
+            asked.fields = body if isinstance(body, dict) else {}
             asked.fields = Reader(self.made, endpoint).read(body)
         except RefusedError as refused:
             if not self.fault.skips(refused):
                 raise
             return Reply(200, chat_answer(model=MODEL))
-        self.known_model(asked.fields["model"])
+        self.known_model(asked.fields.get("model") or MODEL)
         self.provider(asked)
         return answer(asked, endpoint, self.profile.id)
+
+    def body(self, kind: str, raw: bytes, endpoint: str) -> Any:
+        """The body as a value; what is no JSON is None."""
+        if kind.startswith("multipart"):
+            return forms.read(kind, raw, self.made["endpoints"][endpoint]["schema"]["properties"])
+        try:
+            return json.loads(raw)
+        except ValueError:
+            return None
 
     def known_model(self, model: str) -> None:
         errors = self.profile.errors
@@ -207,8 +219,11 @@ class WrongServer:
             body["data"][0]["category"] = "text"
         return Reply(200, body)
 
-    def refuse(self, refused: RefusedError) -> Reply:
-        errors = self.profile.errors
+    def refuse(self, refused: RefusedError, asked: Asked) -> Reply:
+        errors, endpoint = self.profile.errors, asked.endpoint
+        if endpoint and self.offers(endpoint) and answers.answer(endpoint).dialect == "anthropic":
+            told = {"type": KINDS.get(refused.status, INVALID), "message": refused.message}
+            return Reply(refused.status, {"type": "error", "error": told})
         nulled = errors.code_null and refused.status == 400
         code = None if nulled and refused.code not in errors.code_keep else refused.code
         error = {
@@ -225,6 +240,10 @@ class WrongServer:
 def answer(asked: Asked, endpoint: str, provider: str) -> Reply:
     """A good answer."""
     fields = asked.fields
+    if endpoint not in FIRST:
+        if fields.get("stream") and endpoint in TYPED:
+            return Reply(200, None, {}, [*typed(endpoint, MODEL)], "text/event-stream")
+        return Reply(200, right(endpoint, MODEL), kind=media(endpoint))
     extra = {"system_fingerprint": None} if provider == "ionos" else {}
     if endpoint == "embeddings":
         inputs = fields["input"] if isinstance(fields["input"], list) else [fields["input"]]
@@ -277,13 +296,20 @@ def streamed(body: dict[str, Any]) -> list[Any]:
     return [*events, {**head, "choices": [], "usage": body["usage"]}, "[DONE]"]
 
 
+def event(one: Any) -> str:
+    """The text of an event: one with a type is named for it."""
+    if not isinstance(one, str):
+        name = f"event: {one['type']}\n" if "type" in one else ""
+        return f"{name}data: {json.dumps(one)}\n\n"
+    return one if one.endswith("\n\n") else f"data: {one}\n\n"
+
+
 def write(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
     """The bytes of an answer."""
     if reply.events is None:
         text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
     else:
-        said = (one if isinstance(one, str) else json.dumps(one) for one in reply.events)
-        text = "".join(one if one.endswith("\n\n") else f"data: {one}\n\n" for one in said)
+        text = "".join(map(event, reply.events))
     data = text.encode()
     handler.send_response(reply.status)
     lines = {

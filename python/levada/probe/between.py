@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from levada.probe.client import Answer, post
+from levada.probe.client import Answer
 from levada.probe.endpoints import SAY_HELLO, TOOL, Target
 from levada.probe.expect import accepted, error, refused
 from levada.probe.rows import BrokenError, Judge, Promise
@@ -32,7 +32,7 @@ def promises(profile: Profile, checks: list[str], target: Target) -> Iterator[Pr
     for check in checks:
         rows = _rows(profile, check)
         for what, fields, judge in rows:
-            ask = post(target.endpoint.path, target.body(**fields))
+            ask = target.ask(target.body(**fields))
             yield Promise(f"{target.name}/check/{check}", what, (ask,), judge)
         if not rows:
             why = UNSEEN.get(check, "the probe does not know this check")

@@ -6,7 +6,8 @@ Law: nothing here needs a model's answer, so all of it is asked of any server.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,9 @@ Said = list[tuple[Ask, Answer]]
 
 def promises(profile: Profile, made: dict[str, Any], targets: list[Target]) -> Iterator[Promise]:
     """All the rows of the way in; `made` is the compiled profile."""
+    yield from _offered(targets)
+    # What is not there is told once.
+    targets = [one for one in targets if not one.missing]
     yield from _keys(profile, made, targets)
     yield from _paths(profile, targets)
     for target in targets:
@@ -37,28 +41,25 @@ def promises(profile: Profile, made: dict[str, Any], targets: list[Target]) -> I
 
 
 def _keys(profile: Profile, made: dict[str, Any], targets: list[Target]) -> Iterator[Promise]:
-    kind = profile.errors.unauthorized_type or INVALID
-    none = _unauthorized(profile, kind)
-    bad = refused(profile, None, "invalid_api_key", 401, kind=kind)
-    if odd := made["errors"].get("unauthorized_body"):
-        none = bad = exactly(401, odd)
-    paths = [("GET", "/v1/models"), *(("POST", one.endpoint.path) for one in targets)]
-    bodies = {one.endpoint.path: one.body() for one in targets}
-    for method, path in paths:
-
-        def asked(authorization: str, method: str = method, path: str = path) -> tuple[Ask, ...]:
-            return (
-                get(path, authorization)
-                if method == "GET"
-                else post(path, bodies[path], authorization),
-            )
-
-        place = f"key{path}"
-        yield Promise(f"{place}/none", f"{method} {path} without a key is a 401", asked(""), none)
-        what = f"{method} {path} with a wrong key is a 401"
-        yield Promise(f"{place}/wrong", what, asked(WRONG_KEY), bad)
+    odd = made["errors"].get("unauthorized_body")
+    asks = [get("/v1/models"), *(one.ask(one.body()) for one in targets)]
+    dialects = ["openai", *(one.endpoint.dialect for one in targets)]
+    for ask, dialect in zip(asks, dialects, strict=True):
+        none, bad = _strangers(profile, dialect) if odd is None else [exactly(401, odd)] * 2
+        place, said = f"key{ask.path}", f"{ask.method} {ask.path}"
+        keyless, wrong = (replace(ask, authorization=one) for one in ("", WRONG_KEY))
+        yield Promise(f"{place}/none", f"{said} without a key is a 401", (keyless,), none)
+        yield Promise(f"{place}/wrong", f"{said} with a wrong key is a 401", (wrong,), bad)
     what = "a key without the word Bearer is a 401"
+    none = _strangers(profile, "openai")[0] if odd is None else exactly(401, odd)
     yield Promise("key/scheme", what, (get("/v1/models", "Token x"),), none)
+
+
+def _strangers(profile: Profile, dialect: str) -> list[Judge]:
+    """What is said to a caller without a key, and to one with a wrong key."""
+    kind = profile.errors.unauthorized_type or INVALID
+    bad = refused(profile, None, "invalid_api_key", 401, kind=kind, dialect=dialect)
+    return [bad if dialect == "anthropic" else _unauthorized(profile, kind), bad]
 
 
 def _unauthorized(profile: Profile, kind: str) -> Judge:
@@ -85,34 +86,56 @@ def _paths(profile: Profile, targets: list[Target]) -> Iterator[Promise]:
         if profile.endpoints.get(name, "absent") == "absent":
             path = answers.path(name)
             judge = refused(profile, None, None, 404, names=path)
-            asks = [post(path, {"model": "m"}), *([get(path)] if name in ENDPOINTS else ())]
-            for ask in asks:
+            for ask in (post(path, {"model": "m"}), get(path)):
                 place = f"{name}/absent/{ask.method.lower()}"
                 yield Promise(place, f"{ask.method} {path} is a 404", (ask,), judge)
-    judge = refused(profile, None, None, 405)
     for one in (target.endpoint for target in targets):
+        judge = refused(profile, None, None, 405, dialect=one.dialect)
         yield Promise(f"method{one.path}", f"GET {one.path} is a 405", (get(one.path),), judge)
+    judge = refused(profile, None, None, 405)
     ask = post("/v1/models", {})
     yield Promise("method/v1/models", "POST /v1/models is a 405", (ask,), judge)
 
 
+def _offered(targets: list[Target]) -> Iterator[Promise]:
+    for one in (target.endpoint for target in targets):
+        asks = (post(NOWHERE, {}), post(one.path, {}))
+        yield Promise(f"{one.name}/offered", f"{one.path} is there", asks, is_there)
+
+
+def is_there(nowhere: Answer, answer: Answer) -> None:
+    """An endpoint, told from a path that there is not."""
+    if answer.status in (404, 405) and answer.status == nowhere.status:
+        ours, theirs = (re.sub(rb"/v1/[a-z_/]+", b"", one.body) for one in (answer, nowhere))
+        if ours == theirs:
+            raise BrokenError(f"it is answered as a path that there is not: {answer.status}")
+
+
 def _bodies(profile: Profile, target: Target) -> Iterator[Promise]:
-    path = target.endpoint.path
-    bad = refused(profile, None, None, names="JSON")
-    for place, what, body in (
-        ("json", "what is no JSON is refused", b'{"model": '),
-        ("list", "a list is no request", b"[]"),
-    ):
-        yield Promise(f"{target.name}/{place}", what, (Ask("POST", path, body),), bad)
-    ask = post(path, target.body(), content_type="text/plain")
-    text = refused(profile, None, "unsupported_content_type", 415)
-    yield Promise(f"{target.name}/content-type", "a body that is not JSON is a 415", (ask,), text)
+    path, dialect = target.endpoint.path, target.endpoint.dialect
+    bad = refused(profile, None, None, names="JSON", dialect=dialect)
+    broken = [
+        ("json", "what is no JSON is refused", Ask("POST", path, b'{"model": ')),
+        ("list", "a list is no request", Ask("POST", path, b"[]")),
+    ]
+    if target.endpoint.takes_forms:
+        bad = refused(profile, None, None, names="form")
+        whole = target.ask(target.body())
+        broken = [("form", "half a form is refused", replace(whole, body=whole.body[:-8]))]
+    for place, what, ask in broken:
+        yield Promise(f"{target.name}/{place}", what, (ask,), bad)
+    kind = (("content-type", "text/plain"),)
+    ask = replace(target.ask(target.body()), headers=kind)
+    text = refused(profile, None, "unsupported_content_type", 415, dialect=dialect)
+    yield Promise(f"{target.name}/content-type", "a body of another type is a 415", (ask,), text)
     errors = profile.errors
     status = errors.unknown_model_status or 404
     name = "levada-probe/no-such-model"
     message = (errors.unknown_model_message or "").replace("{model}", name) or None
-    judge = refused(profile, None, "model_not_found", status, names=name, message=message)
-    ask = post(path, target.body(model=name))
+    judge = refused(
+        profile, None, "model_not_found", status, names=name, message=message, dialect=dialect
+    )
+    ask = target.ask(target.body(model=name))
     yield Promise(f"{target.name}/no-model", f"an unknown model is a {status}", (ask,), judge)
 
 
@@ -145,10 +168,14 @@ def request_ids(said: Said) -> None:
         raise BrokenError("two answers have the same x-request-id")
 
 
-def no_faults(said: Said) -> None:
-    """What a client sends is never a fault of the server's."""
+def no_faults(said: Said, unanswered: Container[str] = ()) -> None:
+    """What a client sends is never a fault of the server's. Paths that no model answers do not
+    count: what is behind them may not know them.
+    """
     faults = [
-        (ask, answer) for ask, answer in said if answer.status >= 500 and answer.status != 503
+        (ask, answer)
+        for ask, answer in said
+        if answer.status >= 500 and answer.status != 503 and ask.path not in unanswered
     ]
     if faults:
         ask, answer = faults[0]

@@ -6,6 +6,7 @@ Pure. Status, type, param and code are exact; a message is read only for the nam
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from levada.probe.client import Answer
@@ -14,6 +15,8 @@ from levada.profiles import Profile
 
 INVALID = "invalid_request_error"
 ENVELOPE = {"message", "type", "param", "code"}
+# What Anthropic's clients are told, where it is not INVALID.
+ANTHROPIC = {401: "authentication_error", 404: "not_found_error", 413: "request_too_large"}
 # In such an answer a strict server calls a field unknown that goes to the engine here.
 UNKNOWN = ("unknown_parameter", "unknown parameter", "unrecognized request argument")
 
@@ -98,6 +101,41 @@ def error(profile: Profile, answer: Answer, status: int) -> dict[str, Any]:
     return inner
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A judge: refused with exactly these. It needs no model that answers."""
+
+    profile: Profile
+    param: str | None
+    code: str | None
+    status: int
+    kind: str
+    names: str
+    message: str | None
+    dialect: str
+
+    def __call__(self, *answers: Answer) -> None:
+        if self.dialect == "anthropic":
+            found = anthropic_error(answers[-1], self.status)
+        else:
+            found = error(self.profile, answers[-1], self.status)
+            wanted = {"type": self.kind, "param": self.param, "code": self.kept()}
+            for key, value in wanted.items():
+                if found[key] != value:
+                    text = f"'{key}' is {json.dumps(found[key])}, not {json.dumps(value)}"
+                    raise BrokenError(text)
+        if self.names not in found["message"]:
+            raise BrokenError(f"the message does not name '{self.names}'")
+        if self.message is not None and found["message"] != self.message:
+            raise BrokenError(f"the message is not {json.dumps(self.message)}")
+
+    def kept(self) -> str | None:
+        """The code as the profile tells it."""
+        errors = self.profile.errors
+        nulled = errors.code_null and self.status == 400 and self.code not in errors.code_keep
+        return None if nulled else self.code
+
+
 def refused(
     profile: Profile,
     param: str | None,
@@ -107,19 +145,25 @@ def refused(
     kind: str = INVALID,
     names: str = "",
     message: str | None = None,
-) -> Judge:
-    """Refused with exactly these; `names` stands in the message, `message` is all of it."""
-    errors = profile.errors
-    kept = code if not (errors.code_null and status == 400) or code in errors.code_keep else None
+    dialect: str = "openai",
+) -> Refused:
+    """Refused with exactly these; `names` stands in the message, `message` is all of it.
+    Anthropic's clients are told a type and a message only.
+    """
+    return Refused(profile, param, code, status, kind, names, message, dialect)
 
-    def judge(*answers: Answer) -> None:
-        found = error(profile, answers[-1], status)
-        for key, wanted in (("type", kind), ("param", param), ("code", kept)):
-            if found[key] != wanted:
-                raise BrokenError(f"'{key}' is {json.dumps(found[key])}, not {json.dumps(wanted)}")
-        if names not in found["message"]:
-            raise BrokenError(f"the message does not name '{names}'")
-        if message is not None and found["message"] != message:
-            raise BrokenError(f"the message is not {json.dumps(message)}")
 
-    return judge
+def anthropic_error(answer: Answer, status: int) -> dict[str, Any]:
+    """The error of an answer to Anthropic's clients, whose type follows from the status."""
+    if answer.status != status:
+        raise BrokenError(f"the status is {answer.status}, not {status}")
+    body = body_of(answer)
+    inner = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(inner, dict) or body.get("type") != "error":
+        raise BrokenError('the body is not {"type": "error", "error": {...}}')
+    wanted = ANTHROPIC.get(status, INVALID)
+    if inner.get("type") != wanted:
+        raise BrokenError(f"'type' is {json.dumps(inner.get('type'))}, not {json.dumps(wanted)}")
+    if not isinstance(inner.get("message"), str) or not inner["message"]:
+        raise BrokenError("'message' is no text")
+    return inner

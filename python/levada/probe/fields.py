@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from levada.probe.client import post
 from levada.probe.endpoints import Target
 from levada.probe.expect import accepted, passed_on, refused
 from levada.probe.rows import Judge, Promise
@@ -33,7 +32,7 @@ def promises(profile: Profile, made: dict[str, Any], target: Target) -> Iterator
     yield from one.nulls()
     yield from one.denied()
     yield from one.inner()
-    yield one.unknown()
+    yield from one.unknown()
 
 
 class _Fields:
@@ -46,27 +45,40 @@ class _Fields:
         self.fields: dict[str, Any] = self.schema["properties"]
         self.actions = {one["field"]: one for one in self.rules["actions"]}
 
-    def promise(self, place: str, what: str, body: dict[str, Any], judge: Judge) -> Promise:
-        """One request to this endpoint."""
-        ask = post(self.target.endpoint.path, body)
-        return Promise(f"{self.target.name}/{place}", what, (ask,), judge)
+    def promise(
+        self, place: str, what: str, body: dict[str, Any], judge: Judge
+    ) -> Iterator[Promise]:
+        """One request to this endpoint; none where a form cannot say it."""
+        if not self.target.endpoint.takes_forms or all(map(sayable, body.values())):
+            ask = self.target.ask(body)
+            yield Promise(f"{self.target.name}/{place}", what, (ask,), judge)
 
-    def field(self, place: str, what: str, name: str, value: Any, judge: Judge) -> Promise:
+    def refused(
+        self, param: str | None, code: str | None, *, names: str = "", message: str | None = None
+    ) -> Judge:
+        """Refused as this endpoint's clients read it."""
+        dialect = self.target.endpoint.dialect
+        return refused(self.profile, param, code, names=names, message=message, dialect=dialect)
+
+    def field(
+        self, place: str, what: str, name: str, value: Any, judge: Judge
+    ) -> Iterator[Promise]:
         """The same, of a plain body in which the field has this value."""
         body = self.target.with_field(name, value)
-        return self.promise(f"{name}/{place}", what, body, judge)
+        yield from self.promise(f"{name}/{place}", what, body, judge)
 
     def of(self, name: str) -> Iterator[Promise]:
         """What becomes of one field."""
         action = self.actions.get(name, {"do": "validate"})
         if action["do"] == "ignore":
             value = wrong(self.schema, self.fields[name]) or BAD_VALUE
-            yield self.field(
+            yield from self.field(
                 "ignored", f"'{name}' is ignored, whatever it is", name, value, accepted
             )
         elif action["do"] == "forward":
             value = instance(self.schema, self.fields[name])
-            yield self.field("forwarded", f"'{name}' goes to the engine", name, value, passed_on)
+            what = f"'{name}' goes to the engine"
+            yield from self.field("forwarded", what, name, value, passed_on)
         elif action["do"] == "reject":
             yield from self.rejected(name, action)
         else:
@@ -78,34 +90,36 @@ class _Fields:
         value = wrong(self.schema, node)
         # OpenAI takes a model that is no text for a body that is no JSON.
         param, code = (None, None) if name == "model" else (name, "invalid_type")
-        if value is not None:
-            judge = refused(self.profile, param, code, names=param or "")
-            yield self.field("type", f"'{name}' of a wrong type is refused", name, value, judge)
+        # Whatever a form says may be read as a text.
+        if isinstance(value, str) or (value is not None and not self.target.endpoint.takes_forms):
+            judge = self.refused(param, code, names=param or "")
+            what = f"'{name}' of a wrong type is refused"
+            yield from self.field("type", what, name, value, judge)
         for one in breaches(self.schema, name, node):
             named = "" if one.rule == "enum" else one.path
-            judge = refused(self.profile, one.path, one.code, names=named)
+            judge = self.refused(one.path, one.code, names=named)
             # What means "off" stands beyond the bound and is no breach of it.
             value = one.value - 0.5 if one.value == action.get("value") else one.value
             what = f"'{one.path}' against its {one.rule} is refused"
             place = one.path.removeprefix(name).lstrip(".")
-            yield self.field(f"{place}:{one.rule}".lstrip(":"), what, name, value, judge)
+            yield from self.field(f"{place}:{one.rule}".lstrip(":"), what, name, value, judge)
         if action["do"] == "off":
             off = action["value"]
-            yield self.field("off", f"'{name}' of {off:g} means off", name, off, accepted)
+            yield from self.field("off", f"'{name}' of {off:g} means off", name, off, accepted)
         for text in action.get("from", ()):
             what = f"'{name}' of {text} is taken for another"
-            yield self.field(f"map-{text}", what, name, json.loads(text), accepted)
+            yield from self.field(f"map-{text}", what, name, json.loads(text), accepted)
 
     def rejected(self, name: str, action: dict[str, Any]) -> Iterator[Promise]:
         """Refused in the profile's words, but for what changes nothing."""
         value = rejectable(self.schema, self.fields[name], action["except"])
         shown = json.dumps(value)
         message = action["message"].replace("{value}", shown)
-        judge = refused(self.profile, name, None, message=message)
-        yield self.field("rejected", f"'{name}' of {shown} is refused", name, value, judge)
+        judge = self.refused(name, None, message=message)
+        yield from self.field("rejected", f"'{name}' of {shown} is refused", name, value, judge)
         for text in action["except"]:
             what = f"'{name}' of {text} changes nothing"
-            yield self.field(f"except-{text}", what, name, json.loads(text), accepted)
+            yield from self.field(f"except-{text}", what, name, json.loads(text), accepted)
 
     def extremes(self) -> Iterator[Promise]:
         """Decimals just within their bounds, all together."""
@@ -116,7 +130,7 @@ class _Fields:
             if values:
                 shown = ", ".join(f"{name} {value:g}" for name, value in values.items())
                 body = self.target.body(**values)
-                yield self.promise(f"at-{rule}", f"accepted: {shown}", body, accepted)
+                yield from self.promise(f"at-{rule}", f"accepted: {shown}", body, accepted)
 
     def bound(self, name: str) -> bool:
         """Whether the bounds of a field hold."""
@@ -128,11 +142,11 @@ class _Fields:
             body = self.target.body()
             model = name == "model"
             param, code = (None, None) if model else (name, "missing_required_parameter")
-            judge = refused(self.profile, param, code, names=name)
+            judge = self.refused(param, code, names=name)
             rest = {key: value for key, value in body.items() if key != name}
-            yield self.promise(f"{name}/required", f"'{name}' must be there", rest, judge)
+            yield from self.promise(f"{name}/required", f"'{name}' must be there", rest, judge)
             null = {**body, name: None}
-            yield self.promise(f"{name}/required-null", f"'{name}' is not null", null, judge)
+            yield from self.promise(f"{name}/required-null", f"'{name}' is not null", null, judge)
 
     def nulls(self) -> Iterator[Promise]:
         """An explicit null: an omission, or a value where the SDK's types know none."""
@@ -141,48 +155,54 @@ class _Fields:
         checked = [name for name in free if name not in self.actions]
         strict = [name for name in checked if "null" not in kinds(self.schema, self.fields[name])]
         for name in strict if counts else ():
-            judge = refused(self.profile, name, "invalid_type", names=name)
-            yield self.field("null", f"'{name}' is not null", name, None, judge)
+            judge = self.refused(name, "invalid_type", names=name)
+            yield from self.field("null", f"'{name}' is not null", name, None, judge)
         omitted = [name for name in checked if not counts or name not in strict]
         body = self.target.body(**dict.fromkeys(omitted))
-        yield self.promise("nulls", "a null where one may be counts as omitted", body, accepted)
+        what = "a null where one may be counts as omitted"
+        yield from self.promise("nulls", what, body, accepted)
 
     def denied(self) -> Iterator[Promise]:
         """Fields that reach into an engine are refused, at the top of a body and deep in it."""
         names = [one.replace("*", "x") for one in self.made["denied"]]
         # One list for all endpoints: the whole of it is asked for once.
         for name in names if self.target.name == "chat.completions" else names[:1]:
-            judge = refused(self.profile, name, "unknown_parameter", names=name)
-            yield self.field("denied", f"'{name}' is never accepted", name, "x", judge)
+            judge = self.refused(name, "unknown_parameter", names=name)
+            yield from self.field("denied", f"'{name}' is never accepted", name, "x", judge)
         for name in names[:1]:
-            yield self.deep(name)
+            yield from self.deep(name)
 
-    def deep(self, name: str) -> Promise:
+    def deep(self, name: str) -> Iterator[Promise]:
         """A denied field within an unknown one."""
         deep = {"a": [{name: "x"}]}
         closed = self.rules["unknown"] == "reject"
         path = STRANGER if closed else f"{STRANGER}.a[0].{name}"
-        judge = refused(self.profile, path, "unknown_parameter", names=path)
+        judge = self.refused(path, "unknown_parameter", names=path)
         what = f"'{name}' is not accepted at any depth"
-        return self.field("denied", what, STRANGER, deep, judge)
+        yield from self.field("denied", what, STRANGER, deep, judge)
 
     def inner(self) -> Iterator[Promise]:
         """Denied fields of which some members are allowed."""
         for name, allowed in self.profile.allow_inner.items():
             value = dict.fromkeys(allowed, False)
-            yield self.field("allowed", f"'{name}' may hold {allowed}", name, value, accepted)
+            yield from self.field("allowed", f"'{name}' may hold {allowed}", name, value, accepted)
             path = f"{name}.chat_template"
-            judge = refused(self.profile, path, "unknown_parameter", names=path)
+            judge = self.refused(path, "unknown_parameter", names=path)
             other = {"chat_template": "x"}
-            yield self.field("closed", f"'{name}' may hold nothing else", name, other, judge)
+            yield from self.field("closed", f"'{name}' may hold nothing else", name, other, judge)
 
-    def unknown(self) -> Promise:
+    def unknown(self) -> Iterator[Promise]:
         """A field that nobody knows."""
         judge: Judge = accepted
         if self.rules["unknown"] == "reject":
-            judge = refused(self.profile, STRANGER, "unknown_parameter", names=STRANGER)
+            judge = self.refused(STRANGER, "unknown_parameter", names=STRANGER)
         what = f"an unknown field: {self.profile.unknown_params}"
-        return self.field("unknown", what, STRANGER, {"a": [1]}, judge)
+        yield from self.field("unknown", what, STRANGER, {"a": [1]}, judge)
+
+
+def sayable(value: Any) -> bool:
+    """Whether a part of a form can be this."""
+    return isinstance(value, str | bytes | int | float) and not isinstance(value, bool)
 
 
 def rejectable(schema: dict[str, Any], node: dict[str, Any], passes: list[str]) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from levada.probe import judges
+from levada.probe import judges, rates
 from levada.probe.client import Answer, Ask, get, post
 from levada.probe.doors import Said
 from levada.probe.endpoints import TOOL, Target
@@ -20,6 +20,7 @@ from levada.probe.rows import BrokenError, Judge, Promise, UntestableError
 from levada.profiles import Profile
 
 CHAT, TEXT, VECTORS = "chat.completions", "completions", "embeddings"
+PICTURES = "images.generations"
 # {"alg":"HS256","typ":"JWT"} and {"exp":1}, signed by nobody.
 EXPIRED = "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJleHAiOjF9.bm9ib2R5"
 PERSON = {
@@ -40,6 +41,7 @@ FORCED = {
     "tools": [TOOL],
     "messages": [{"role": "user", "content": "What is the weather in Funchal and in Porto?"}],
     "max_tokens": 128,
+    "temperature": 0,
 }
 NAMED = {"type": "function", "function": {"name": "get_weather"}}
 # More than any context; the stops end it at once where an engine takes it for a limit only.
@@ -47,7 +49,6 @@ ENDLESS = {"max_tokens": 1_000_000_000, "stop": ["e", "a", "o", "i"]}
 PICTURE = {"type": "image_url", "image_url": {"url": "https://images.example/cat.png"}}
 SEEN = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, PICTURE]}
 STRICT = "it holds under strict_quirks only"
-LIMITED = "a limit would have to be used up"
 
 
 class _Writer:
@@ -63,8 +64,7 @@ class _Writer:
         target = self.targets.get(endpoint)
         if target is None or target.model is None:
             return Promise(id, what, why=target.why if target else f"{endpoint} is not offered")
-        path = target.endpoint.path
-        asks = (post(path, target.body(**fields)) for fields in bodies or ({},))
+        asks = (target.ask(target.body(**fields)) for fields in bodies or ({},))
         return Promise(id, what, tuple(asks), judge)
 
     def no(self, param: str, code: str | None = None) -> Judge:
@@ -154,7 +154,8 @@ def _ionos(one: _Writer) -> Iterator[Promise]:
     yield one.on(CHAT, "IO-3", "five stops are refused", many, {"stop": list("abcde")})
     listed = one.no("prompt", "invalid_type")
     yield one.on(TEXT, "IO-4", "a prompt is one text", listed, {"prompt": ["x"]})
-    yield Promise("IO-5", "sizes with * and with x", why="the probe asks for no images")
+    for size in ("1024*1024", "1024x1024"):
+        yield one.on(PICTURES, "IO-5", f"a size of {size} is accepted", accepted, {"size": size})
     base64 = {"encoding_format": "base64"}
     what = "an embedding in base64 is accepted"
     yield one.on(VECTORS, "IO-6", what, judges.readable, base64)
@@ -167,7 +168,7 @@ def _ionos(one: _Writer) -> Iterator[Promise]:
     yield one.on(CHAT, "IO-10", "a chat has system_fingerprint", there)
     away = judges.fingerprint(there=False)
     yield one.on(TEXT, "IO-10", "a completion has no system_fingerprint", away)
-    yield Promise("IO-11", "the 11th request of a second is a 429", why=LIMITED)
+    yield Promise("IO-11", "the 11th request of a second is a 429", why=rates.UNUSED)
     yield from one.absent("IO", "/v1/responses", "/v1/audio/speech", "/v1/files", "/v1/batches")
 
 
@@ -196,8 +197,8 @@ def _flexai(one: _Writer) -> Iterator[Promise]:
         yield one.on(CHAT, "FX-9", f"{name} has no system_fingerprint", away, fields)
     ask = (get("/v1/models"),)
     yield Promise("FX-10", "each model has its category", ask, judges.categories)
-    rates = judges.rates(time.time())
-    yield one.on(CHAT, "FX-11", "a good answer has x-ratelimit headers", rates)
+    told = rates.told("flexai", time.time())
+    yield one.on(CHAT, "FX-11", "a good answer has x-ratelimit headers", told)
     lines = (("origin", "https://page.example"), ("access-control-request-method", "POST"))
     flight = Ask("OPTIONS", "/v1/chat/completions", b"", "", lines)
     what = "a page of any origin is let in nowhere"
@@ -207,7 +208,9 @@ def _flexai(one: _Writer) -> Iterator[Promise]:
     yield replace(plain, asks=tuple(replace(ask, headers=lines) for ask in plain.asks))
     schema = judges.enforced_or_named(one.profile)
     yield one.on(CHAT, "FX-14", "json_schema is answered, or refused by name", schema, SCHEMA)
-    yield Promise("FX-15", "without credit there is a 402", why="the key has credit")
+    yield Promise(
+        "FX-15", "without credit there is a 402", why="a key without credit would be needed"
+    )
     yield from one.absent("FX", "/v1/fine-tuning", "/v1/assistants", "/v1/threads", "/v1/runs")
     yield from one.absent("FX", "/v1/batches", "/v1/files", "/v1/responses")
     nothing = refused(one.profile, None, None, 404)

@@ -1,20 +1,20 @@
 """The probe itself: finds a model for each endpoint, asks what is promised, and keeps the rows.
 
-Law: one promise after another, each asked at most twice; a server that asks for patience gets it
-once.
+Law: one promise after another, and none asked twice but after a wait.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from levada.probe import between, doors, fields, numbered, shapes
-from levada.probe.client import Answer, Ask, Client, SilenceError, SpentError, get, post
+from levada.probe import between, doors, fields, finding, numbered, rates, shapes
+from levada.probe.client import Answer, Client, SilenceError, SpentError
 from levada.probe.doors import Said
-from levada.probe.endpoints import ENDPOINTS, Endpoint, Target
+from levada.probe.endpoints import ENDPOINTS, Target
+from levada.probe.expect import Refused
+from levada.probe.patience import Patience, Sleep
 from levada.probe.rows import (
     BrokenError,
     Outcome,
@@ -27,13 +27,6 @@ from levada.probe.rows import (
 from levada.profiles import Profile
 from levada.profiles.compiled import compiled
 
-# How many of the listed models are tried at an endpoint.
-MOST_MODELS = 8
-# The longest wait that a server may ask for.
-MOST_PATIENCE = 30.0
-
-Sleep = Callable[[float], None]
-
 
 def probe(
     client: Client,
@@ -45,23 +38,27 @@ def probe(
     """The rows of every promise whose id begins with `only`. SilenceError when the server does not
     answer at all.
     """
-    listed = client.ask(get("/v1/models"))
-    names = [model] if model else _names(listed)
-    found = [
-        _target(client, name, endpoint, names, sleep)
-        for name, endpoint in ENDPOINTS.items()
-        if profile.endpoints.get(name, "absent") != "absent"
-    ]
+    patience = Patience(client, sleep)
+    found = finding.targets(patience, profile, model)
     asked = (one for one in promises(profile, found) if one.id.startswith(only))
-    rows = [_row(client, one, sleep) for one in asked]
-    every = [one for one in (*EVERY_ANSWER, *numbered.overall(profile)) if one[0].startswith(only)]
-    return rows + [_overall(*one, client.said) for one in every]
+    rows = [_row(patience, one) for one in asked]
+    every = (one for one in overall(profile, found) if one[0].startswith(only))
+    rows += [_overall(*one, client.said) for one in every]
+    waits = patience.row()
+    return rows + ([waits] if waits.id.startswith(only) else [])
 
 
-EVERY_ANSWER: list[tuple[str, str, Callable[[Said], None]]] = [
-    ("answers/x-request-id", "every answer has an x-request-id of its own", doors.request_ids),
-    ("answers/faults", "nothing that a client sends is a fault", doors.no_faults),
-]
+def overall(
+    profile: Profile, targets: list[Target]
+) -> Iterator[tuple[str, str, Callable[[Said], None]]]:
+    """Promises about all answers together: id, what, judge."""
+    unanswered = {one.endpoint.path for one in targets if one.model is None}
+    what = "every answer has an x-request-id of its own"
+    yield "answers/x-request-id", what, doors.request_ids
+    what = "nothing that a client sends is a fault"
+    yield "answers/faults", what, lambda said: doors.no_faults(said, unanswered)
+    yield from rates.overall(profile, compiled(profile))
+    yield from numbered.overall(profile)
 
 
 def promises(profile: Profile, targets: list[Target]) -> Iterator[Promise]:
@@ -71,70 +68,33 @@ def promises(profile: Profile, targets: list[Target]) -> Iterator[Promise]:
     yield from doors.promises(profile, made, targets)
     for target in targets:
         checks = made["endpoints"][target.name]["checks"]
+        yield from finding.told(target, shapes.promises(target))
         for rows in (
-            shapes.promises(target),
             fields.promises(profile, made, target),
             between.promises(profile, checks, target),
         ):
-            yield from (_if_answered(target, one) for one in rows)
+            yield from finding.told(target, (one for one in rows if _is_told(target, one)))
     for name, rules in made["endpoints"].items():
         if rules and name not in ENDPOINTS:
             why = "the probe has no request for this endpoint"
             yield Promise(f"{name}/answer", f"{name} is answered", why=why)
+    yield from rates.promises(made, targets)
     yield from numbered.promises(profile, made, {target.name: target for target in targets})
 
 
-def _if_answered(target: Target, promise: Promise) -> Promise:
-    return replace(promise, asks=(), why=target.why) if target.model is None else promise
+def _is_told(target: Target, promise: Promise) -> bool:
+    """Beyond the first endpoints, what an engine makes of a field is its own affair."""
+    return target.endpoint.is_first or isinstance(promise.judge, Refused)
 
 
-def _names(answer: Answer) -> list[str]:
-    """The listed models; what is wrong with the list is a row of its own."""
-    try:
-        return [str(one["id"]) for one in json.loads(answer.body)["data"]]
-    except (ValueError, TypeError, KeyError):
-        return []
-
-
-def _target(
-    client: Client, name: str, endpoint: Endpoint, models: list[str], sleep: Sleep
-) -> Target:
-    """The endpoint with the first model that answers it."""
-    why = "the server lists no model"
-    for model in models[:MOST_MODELS]:
-        target = Target(name, endpoint, model)
-        try:
-            answer = _patient(client, post(endpoint.path, target.body()), sleep)
-        except (SilenceError, SpentError) as error:
-            why = str(error)
-            continue
-        if answer.status == 200:
-            return target
-        why = f"no model answers {endpoint.path}; '{model}' gave {answer.status}"
-    return Target(name, endpoint, None, why)
-
-
-def _patient(client: Client, ask: Ask, sleep: Sleep) -> Answer:
-    """The answer; the second one when the first asks for patience."""
-    answer = client.ask(ask)
-    if answer.status not in (429, 503):
-        return answer
-    try:
-        wait = float(answer.header("retry-after") or 1)
-    except ValueError:
-        wait = MOST_PATIENCE
-    sleep(max(0.0, min(wait, MOST_PATIENCE)))
-    return client.ask(ask)
-
-
-def _row(client: Client, promise: Promise, sleep: Sleep) -> Row:
+def _row(patience: Patience, promise: Promise) -> Row:
     """Asks, and judges."""
     row = Row(promise.id, promise.what, Outcome.untestable, promise.why)
     answers: list[Answer] = []
     try:
         for ask in promise.asks:
             row = replace(row, request=shown_ask(ask), answer=None)
-            answers.append(_patient(client, ask, sleep))
+            answers.append(patience.ask(ask))
             row = replace(row, answer=shown_answer(answers[-1]))
             if answers[-1].status in (429, 503):
                 raise UntestableError(f"the server is busy: {answers[-1].status}")

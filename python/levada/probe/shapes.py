@@ -12,7 +12,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from levada.probe.client import Answer, get, post
+from levada.probe import answered
+from levada.probe.client import Answer, get
 from levada.probe.endpoints import Target
 from levada.probe.expect import accepted, is_stream, objects, success
 from levada.probe.rows import BrokenError, Judge, Promise
@@ -24,7 +25,7 @@ COUNTERS = ("prompt_tokens", "completion_tokens", "total_tokens")
 def promises(target: Target) -> Iterator[Promise]:
     """The rows of the answers of one endpoint; an endpoint adds its function here."""
     rows = {"chat.completions": _chat_rows, "completions": _text_rows, "embeddings": _vector_rows}
-    return rows[target.name](target)
+    return rows.get(target.name, answered.promises)(target)
 
 
 def listing() -> Iterator[Promise]:
@@ -34,7 +35,7 @@ def listing() -> Iterator[Promise]:
 
 
 def _row(target: Target, place: str, what: str, judge: Judge, **fields: Any) -> Promise:
-    ask = post(target.endpoint.path, target.body(**fields))
+    ask = target.ask(target.body(**fields))
     return Promise(f"{target.name}/{place}", what, (ask,), judge)
 
 

@@ -99,7 +99,7 @@ def _endpoint(profile: Profile, name: str, rules: Endpoint) -> dict[str, Any]:
         raise _mistake(profile, f"endpoints.{name}", message, nearest(name, tables))
     schema = copy.deepcopy(tables[name])
     fields = schema["properties"]
-    fields.update(rules.types)
+    fields.update(copy.deepcopy(rules.types))
     schema["required"] = [one for one in schema["required"] if one not in rules.optional]
     for inner, allowed in profile.allow_inner.items():
         fields[inner] = _closed(allowed)
