@@ -5,6 +5,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from rawhttp import Answer
@@ -196,9 +197,34 @@ def test_recorded_streams(
     check_events(answer, given)
 
 
+def parsed(event: bytes) -> Any:
+    data = event.removeprefix(b"data: ")
+    return data if data == b"[DONE]" else json.loads(data)
+
+
+def usage_beside_the_ends(given: list[bytes]) -> bool:
+    """Whether the engine tells usage with the last text of a choice, and nowhere else."""
+    telling = [one for one in given if b'"usage":{' in one]
+    return bool(telling) and all(b'"finish_reason":"' in one for one in telling)
+
+
+def check_usage_is_told_last(events: list[Any], given: list[Any]) -> None:
+    ends = [one for one in given if isinstance(one, dict) and "usage" in one]
+    usages = [one.pop("usage") for one in ends]
+    *before, last, done = events
+    assert [*before, done] == given
+    told = last.pop("usage")
+    assert last == {**ends[-1], "choices": []}
+    assert told["completion_tokens"] == sum(usage["completion_tokens"] for usage in usages)
+    assert told["prompt_tokens"] == max(usage["prompt_tokens"] for usage in usages)
+    assert told["total_tokens"] == told["prompt_tokens"] + told["completion_tokens"]
+
+
 def check_events(answer: Answer, given: list[bytes]) -> None:
     events = answer.events
-    if ends_well(given) and "[DONE]" in given[-1].decode():
+    if ends_well(given) and usage_beside_the_ends(given):
+        check_usage_is_told_last([parsed(one) for one in events], [parsed(one) for one in given])
+    elif ends_well(given) and "[DONE]" in given[-1].decode():
         assert events == given
     elif ends_well(given):
         assert events == [*given, b"data: [DONE]"]

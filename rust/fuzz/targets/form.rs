@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use levada_core::endpoint::{Endpoint, Form};
 use levada_core::form;
+use levada_core::lacks::Lacks;
 use levada_core::profile::Profile;
 use levada_core::request::{self, Name};
 use levada_core::splice;
@@ -33,7 +34,7 @@ fuzz_target!(|body: &[u8]| {
     for endpoint in Endpoint::all().filter(|endpoint| endpoint.form() == Form::Multipart) {
         let Some(rules) = PROFILE.rules(endpoint) else { continue };
         let Ok(request) = request::read_form(&PROFILE, rules, BOUNDARY, body) else { continue };
-        let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), true);
+        let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), true, &Lacks::default());
         let edited = splice::apply(Bytes::copy_from_slice(body), edits);
         let again = request::read_form(&PROFILE, rules, BOUNDARY, &edited).expect("an edited form is a form");
         assert_eq!(again.model.as_deref(), Some("up"));
