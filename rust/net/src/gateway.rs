@@ -15,7 +15,7 @@ use levada_core::chunk::Style;
 use levada_core::endpoint::{Endpoint, Form};
 use levada_core::profile::{Profile, SchemaFallback};
 use levada_core::refusal::{Kind, Refusal};
-use levada_core::request;
+use levada_core::request::{self, Request};
 use levada_core::retry::Budget;
 use levada_core::snapshot::Snapshot;
 use levada_core::{ability, bounds, form, json};
@@ -262,18 +262,7 @@ impl Gateway {
         if rules.checks.images {
             ability::check_images(&model.abilities, &model.name, &body)?;
         }
-        let mut loosened = false;
-        if request.schema.is_some() && model.abilities.json_schema == Some(false) {
-            match profile.schema_fallback {
-                SchemaFallback::None => {}
-                SchemaFallback::JsonObject => loosened = request.loosen(),
-                SchemaFallback::Reject => {
-                    let words =
-                        "Invalid value for 'response_format': this model does not support a JSON schema.";
-                    return Err(Refusal::of(Kind::InvalidValue).message(words).param("response_format"));
-                }
-            }
-        }
+        let loosened = model.abilities.json_schema == Some(false) && loosen(profile, &mut request)?;
         if let Some(key) = &caller.key {
             tally.standing = self.limits.take(asked(caller, key, Some(endpoint)), &model.name)?;
         }
@@ -403,6 +392,19 @@ fn content_type(endpoint: Endpoint, headers: &HeaderMap) -> HeaderValue {
 /// What is asked of the limits.
 fn asked<'a>(caller: &'a Caller, key: &'a Key, endpoint: Option<Endpoint>) -> Asked<'a> {
     Asked { key, endpoint, rate: &caller.target.profile.rate }
+}
+
+/// What becomes of a JSON Schema that the model cannot keep to; whether any JSON is asked for instead.
+fn loosen(profile: &Profile, request: &mut Request) -> Result<bool, Refusal> {
+    match profile.schema_fallback {
+        SchemaFallback::None => Ok(false),
+        SchemaFallback::JsonObject => Ok(request.loosen()),
+        SchemaFallback::Reject if request.schema.is_none() => Ok(false),
+        SchemaFallback::Reject => {
+            let words = "Invalid value for 'response_format': this model does not support a JSON schema.";
+            Err(Refusal::of(Kind::InvalidValue).message(words).param("response_format"))
+        }
+    }
 }
 
 /// The index of a model that exists and that the caller may use.
