@@ -127,6 +127,18 @@ async def test_a_changed_file_is_read_again(file: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.asyncio
+async def test_a_change_before_the_first_look_counts(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh, "LOOK_SECONDS", 0.02)
+    _, running = made(file)
+    file.write_text(TWO)
+    task = asyncio.create_task(running.watch())
+    await until(lambda: running.version == 2)
+    task.cancel()
+
+
+@pytest.mark.asyncio
 async def test_a_renewed_certificate_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

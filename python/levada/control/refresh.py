@@ -59,6 +59,8 @@ class Running:
         self._source = source
         self._enclosed = enclosed
         self._pepper = pepper
+        # Taken here and not when the watch begins: what changes during the start counts too.
+        self._taken = self._look()
 
     def found(self, backend: str, served: Served) -> None:
         """A backend has said what it serves."""
@@ -106,12 +108,12 @@ class Running:
 
     async def watch(self) -> None:
         """Reload when a file of the configuration changes."""
-        taken = last = self._look()
+        last = self._taken
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             now = self._look()
-            if now == last and now != taken:
-                taken = now
+            if now == last and now != self._taken:
+                self._taken = now
                 try:
                     self.reload()
                 except RejectedError:
