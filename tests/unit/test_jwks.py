@@ -234,10 +234,11 @@ def test_a_file_of_keys_is_read_with_the_configuration(tmp_path: Path) -> None:
     file = tmp_path / "levada.yaml"
     issuers = [entry("keys.json"), {**entry(), "issuer": "https://other"}]
     file.write_text(json.dumps({"backends": BACKENDS, "auth": {"jwt": issuers}}))
-    config = loading.load(file, environ={})
+    source = Source(file)
+    config, enclosed = source.read({})
     assert config.auth.jwt[0].jwks == str(tmp_path / "keys.json")
-    gateway, enclosed = FakeGateway(), loading.enclosed(config)
-    running = Running(gateway, Source(file), config, enclosed, b"p" * 32)  # type: ignore[arg-type]
+    gateway = FakeGateway()
+    running = Running(gateway, source, config, enclosed, b"p" * 32)  # type: ignore[arg-type]
     running.reload()
     entries = gateway.documents[-1]["auth"]["jwt"]
     keys = [{"kty": "OKP", "kid": "a"}]
@@ -245,7 +246,7 @@ def test_a_file_of_keys_is_read_with_the_configuration(tmp_path: Path) -> None:
     assert [one[1] for one in asyncio.run(asked(gateway, running))] == [URL]
     (tmp_path / "keys.json").write_text("[]")
     with pytest.raises(loading.ConfigProblems, match="is not a JWK set"):
-        loading.enclosed(config)
+        source.read({})
 
 
 async def asked(gateway: FakeGateway, running: Running) -> list[Any]:

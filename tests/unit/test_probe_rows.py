@@ -96,7 +96,11 @@ def test_every_field_has_a_row_of_its_type() -> None:
     json = [name for name, one in ENDPOINTS.items() if not one.takes_forms]
     known = [(name, one) for name in json for one in made[name]["schema"]["properties"]]
     assert len(known) >= 140
-    assert {f"{name}/{field}/type" for name, field in known} <= ids
+    actions = {(name, one["field"]): one["do"] for name in json for one in made[name]["actions"]}
+    refused = {one for one in known if actions.get(one) == "reject"}
+    assert refused
+    assert {f"{name}/{field}/type" for name, field in {*known} - refused} <= ids
+    assert {f"{name}/{field}/rejected" for name, field in refused} <= ids
 
 
 def test_rows_follow_the_profile(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Law: it shares no code with the engine and none with the probe; it reads the compiled profile.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +83,7 @@ class Reader:
             raise wrong_type(name, value)
         if action["do"] == "off" and value == action["value"]:
             return
-        if action["do"] == "reject" and value not in (1, None):
+        if action["do"] == "reject" and json.dumps(value) not in action["except"]:
             raise RefusedError(action["message"].replace("{value}", str(value)), name)
         if value is not None:
             self.value(value, node, name)
