@@ -30,8 +30,6 @@ POLICY = (
     ),
     (b"referrer-policy", b"no-referrer"),
 )
-# A specification that any page may read: API browsers live on hosts of their own.
-ANYBODY = ((b"access-control-allow-origin", b"*"),)
 SCHEMES = (b"http", b"https")
 READING = ("GET", "HEAD")
 # Of how many profiles what was written is kept.
@@ -58,9 +56,7 @@ class Contract:
         if scope["method"] not in READING:
             await self._otherwise(scope, receive, send)
             return
-        written = self._read(scope)
-        anybody = ANYBODY if written.made.any_origin else ()
-        await send_whole(send, 200, JSON, written.document(), anybody)
+        await send_whole(send, 200, JSON, self._read(scope).document())
 
     def _read(self, scope: Scope) -> Written:
         """What is written of the profile of the host that is asked; the latest few are kept."""

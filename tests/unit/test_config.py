@@ -133,6 +133,11 @@ def test_contradictions_refuse_a_config_made_by_hand() -> None:
             [(("deadlines", "idle"), "61 s is longer than the total of 60 s")],
         ),
         ({"deadlines": {"total": "1m"}}, []),
+        (
+            {"limits": {"requests": [{"requests": 5, "per_s": 1, "burst": 4}]}},
+            [(("limits", "requests", 0, "burst"), "4 is less than its 5 requests")],
+        ),
+        ({"limits": {"requests": [{"requests": 5, "per_s": 1, "burst": 5}]}}, []),
         ({"deadlines": {"total": "x", "idle": 61}}, []),
         (
             {"listen": {"port": "8081"}},

@@ -63,6 +63,17 @@ def test_revoke(data: Path) -> None:
     assert (result.exit_code, result.stderr) == (1, "levada: there is no key 'k_none'\n")
 
 
+def test_change(data: Path) -> None:
+    made = created(data)
+    whose = ("--tenant", "t", "--project", "p", "--rpm", "60", "--exhausted")
+    assert run(data, "change", made["id"], *whose).stdout == f"changed: {made['id']}\n"
+    (key,) = listed(data)
+    assert (key["tenant"], key["project"], key["requests_per_minute"]) == ("t", "p", 60)
+    assert key["exhausted"] is True
+    run(data, "change", made["id"], "--funded")
+    assert listed(data) == [{**key, "exhausted": False}]
+
+
 def test_rotate(data: Path) -> None:
     old = created(data, "--name", "n")
     result = run(data, "rotate", old["id"], "--overlap", "1h")

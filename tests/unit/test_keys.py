@@ -131,6 +131,35 @@ async def test_revoke(store: Store, clock: Clock) -> None:
 
 
 @pytest.mark.asyncio
+async def test_change_of_whose_a_key_is(store: Store) -> None:
+    key, _ = await keys.create(store, "n")
+    told = keys.Change(tenant="t", project="p", requests_per_minute=60, exhausted=True)
+    first = replace(key, tenant="t", project="p", requests_per_minute=60, exhausted=True)
+    assert await keys.change(store, key.id, told) == first
+    assert await keys.change(store, key.id, keys.Change()) == first
+    nothing = keys.Change(tenant="", project="", requests_per_minute=0, exhausted=False)
+    assert await keys.change(store, key.id, nothing) == key
+    assert await store.keys() == [key]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (keys.Change(tenant="t" * 201), "at most 200 printable"),
+        (keys.Change(project="a\nb"), "at most 200 printable"),
+        (keys.Change(requests_per_minute=-1), "a number from 0"),
+        (keys.Change(requests_per_minute=2**32), "a number from 0"),
+    ],
+)
+async def test_change_refuses(store: Store, told: keys.Change, why: str) -> None:
+    key, _ = await keys.create(store, "n")
+    with pytest.raises(KeyRefusedError, match=why):
+        await keys.change(store, key.id, told)
+    assert await store.keys() == [key]
+
+
+@pytest.mark.asyncio
 async def test_rotate_with_an_overlap(store: Store, clock: Clock) -> None:
     old, _ = await keys.create(store, "n", models=("m",), expires=clock.now + 100)
     clock.now += 60

@@ -395,3 +395,14 @@ def test_origins_as_browsers_send_them(file: Path) -> None:
     assert loading.load(file, None, {}).cors.origins == ("https://app.example", "http://[::1]:8080")
     file.write_text(GPU + "cors: {origins: ['*']}\n")
     assert loading.load(file, None, {}).cors.origins == ("*",)
+
+
+def test_the_operators_limits_stand_in_the_profiles_place(file: Path) -> None:
+    file.write_text(GPU + "profile: flexai\nlimits: {requests: [{requests: 9, per_s: 1}]}\n")
+    _, enclosed = Source(file).read({})
+    window = {"requests": 9, "per_ms": 1000, "burst": None, "endpoints": []}
+    assert enclosed.profiles[0].form["rate"] == {
+        "unit": "per_key",
+        "headers": "flexai",
+        "windows": [window],
+    }

@@ -124,6 +124,14 @@ def test_what_is_no_profile(tmp_path: Path) -> None:
         ("endpoints: {embeddings: {ranges: {colour: {minimum: 1}}}}", "colour: there is no such"),
         ("endpoints: {embeddings: {ranges: {input: {least: 1}}}}", "'least' is no bound"),
         ("endpoints: {embeddings: {params: {model: ignore}}}", "model: is read by the engine"),
+        (
+            "rate: {windows: [{requests: 5, per_s: 1, burst: 4}]}",
+            r"windows\[0\].burst: is less than its 5 requests",
+        ),
+        (
+            "rate: {windows: [{requests: 5, per_s: 1, endpoints: [chats]}]}",
+            r"windows\[0\].endpoints: no endpoint is 'chats'",
+        ),
     ],
 )
 def test_what_does_not_fit_the_endpoints(tmp_path: Path, text: str, words: str) -> None:
