@@ -54,7 +54,7 @@ fuzz_target!(|body: &[u8]| {
                 assert!(!(again.wants_base64() && lacks.base64));
                 let rest = |request: &request::Request| (request.stream, request.n, request.max_tokens);
                 assert_eq!(rest(&again), rest(&request));
-                let mut edits = request.edits(upstream, ask_usage);
+                let mut edits = request.edits(upstream, ask_usage, lacks);
                 edits.extend(request.one_choice(7));
                 let one = splice::apply(Bytes::copy_from_slice(body), edits);
                 assert!(is_json(&one));
