@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod form;
 pub mod hosts;
 pub mod http1;
+pub mod journal;
 pub mod json;
 pub mod jwt;
 pub mod lacks;
