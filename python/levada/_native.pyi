@@ -87,8 +87,13 @@ class Gateway:
     def profile(self, host: str | None) -> int:
         """The place among the snapshot's profiles of the one that holds for a Host header."""
 
-    def records(self, limit: int) -> bytes:
-        """The newest finished calls as JSON lines, oldest first."""
+    def records(self, limit: int) -> tuple[bytes, list[str]]:
+        """The first `limit` ended calls that are not acknowledged, as JSON lines, oldest first; and
+        what of the journal cannot be read. `journal` and `call`, or `of` and `call`, name a call.
+        """
+
+    def acknowledge(self, count: int) -> None:
+        """The first `count` of the lines that `records` gave last are kept; they come no more."""
 
     def report(self, backend: str, health: bytes) -> None:
         """What a probe saw: a JSON object with a boolean `up`. Raises ConfigError if it is none."""

@@ -30,8 +30,10 @@ from levada.asgi import Receive, Routes, Scope, Send, raw_path
 from levada.config import Config, Enclosed
 from levada.contract import Contract
 from levada.control import keys
+from levada.control.collector import Collector
 from levada.control.discovery import Discovery
 from levada.control.jwks import Jwks
+from levada.control.ledger import Ledger
 from levada.control.refresh import Keys, Running
 from levada.control.store import Store
 from levada.inference import Inference
@@ -119,11 +121,15 @@ class App:
         await discovery.first()
         issuers = Jwks(gateway, running)
         await issuers.first()
+        # Taken down behind the tasks: what the last calls have cost is taken once all have ended.
+        collector = Collector(gateway, Ledger(store))
+        stack.push_async_callback(collector.end)
         tasks = Tasks()
         stack.push_async_callback(tasks.end)
         tasks.start("discovery", discovery.run)
         tasks.start("keys", held.run)
         tasks.start("issuers", issuers.run)
+        tasks.start("records", collector.run)
         tasks.start("configuration", running.watch)
         inference = Inference(gateway, config.limits.body_seconds)
         routes = Routes(inference)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from levada import key_commands, profile_commands
+from levada import key_commands, profile_commands, usage_command
 from levada.terminal import ConfigFlag, DataFlag, fail, folder, loaded
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ config_app = typer.Typer(help="About levada.yaml.", no_args_is_help=True, rich_m
 app.add_typer(config_app, name="config")
 app.add_typer(key_commands.app, name="key")
 app.add_typer(profile_commands.app, name="profile")
+app.command("usage")(usage_command.usage)
 
 
 def main() -> None:

@@ -43,9 +43,9 @@ def test_who_calls_stands_in_the_record(tokens: Gateway) -> None:
     token = SIGNER.token(sub="alice\u00a0\u00e9 x\n")
     assert caller(tokens, token) == "jwt:alicex"
     headers = [*HEADERS[::2], (b"authorization", f"Bearer {token}".encode())]
-    call = in_a_loop(lambda: tokens.open("POST", PATH, headers, WHOLE.replace(b'"m"', b'"n"')))
+    call = in_a_loop(lambda: tokens.open("POST", PATH, headers, WHOLE))
     del call
-    record = json.loads(tokens.records(1))
+    record = json.loads(tokens.records(1)[0])
     assert "jwt:alicex" in record.values()
     assert token not in json.dumps(record)
     tokens.close()

@@ -59,6 +59,8 @@ class FakeGateway:
         self.health: dict[str, Any] = {}
         self.edge: Any = None
         self.missed = 0
+        self.lines: list[bytes] = []
+        self.damages: list[str] = []
 
     def authenticate(self, method: str, path: str, headers: Any) -> Any:
         self.seen.append(("authenticate", method, path))
@@ -91,6 +93,12 @@ class FakeGateway:
 
     def unknown_kids(self) -> int:
         return self.missed
+
+    def records(self, limit: int) -> tuple[bytes, list[str]]:
+        return b"".join(self.lines[:limit]), self.damages
+
+    def acknowledge(self, count: int) -> None:
+        del self.lines[:count]
 
     def report(self, backend: str, health: bytes) -> None:
         self.health[backend] = json.loads(health)

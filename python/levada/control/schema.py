@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
+    Integer,
     MetaData,
     String,
     Table,
@@ -39,6 +40,32 @@ def tables() -> MetaData:
         Column("exhausted", Boolean, nullable=False, server_default=false()),
         Index("keys_hash", "hash", unique=True),
         Index("keys_revision", "revision"),
+    )
+    # A call that was admitted; its id is the journal's, and a row is never changed.
+    Table(
+        "calls",
+        metadata,
+        Column("id", String(96), primary_key=True),
+        Column("request_id", String(64), nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("key", String(128), nullable=True),
+        Column("endpoint", String(32), nullable=True),
+        Column("model", String(256), nullable=True),
+        Column("backend", String(256), nullable=True),
+        Column("attempts", Integer, nullable=False),
+        Column("stream", Boolean, nullable=False),
+        Column("status", Integer, nullable=False),
+        Column("ended", String(16), nullable=False),
+        Column("input_tokens", BigInteger, nullable=False),
+        Column("output_tokens", BigInteger, nullable=False),
+        Column("cached_tokens", BigInteger, nullable=False),
+        Column("created_tokens", BigInteger, nullable=False),
+        Column("reasoning_tokens", BigInteger, nullable=False),
+        Column("source", String(16), nullable=False),
+        Column("first_byte_us", BigInteger, nullable=True),
+        Column("total_us", BigInteger, nullable=False),
+        Index("calls_at", "at"),
+        Index("calls_key_at", "key", "at"),
     )
     # One row per kind of thing that is polled for changes. To write is to count up first: the row
     # lock then makes revisions become visible in their order, and a reader never skips one.

@@ -1,6 +1,7 @@
-"""What outlives a restart: the keys, in SQLite, and in a file beside it the pepper they need.
+"""What outlives a restart, in SQLite: the keys, and in a file beside it the pepper they need.
 
-The only file that talks SQL. Every writer counts one revision up, so that a poller in any process
+The only file that connects to a database; `ledger` asks it for connections. Every writer of keys
+counts one revision up, so that a poller in any process
 asks for all that was written since.
 """
 
@@ -68,7 +69,8 @@ class Store:
         self._file = file
         self._engine = engine = _engine(file)
         self._writer = engine.execution_options(**{_BEGIN: "IMMEDIATE"})
-        self._keys = tables().tables["keys"]
+        self.metadata = tables()
+        self._keys = self.metadata.tables["keys"]
 
     @classmethod
     async def open(cls, data: Path, clock: Callable[[], float] = time.time) -> "Store":
@@ -109,21 +111,33 @@ class Store:
             .where(table.c.revision > revision)
             .order_by(table.c.created_at, table.c.id)
         )
-        with _told():
-            async with self._engine.connect() as connection:
-                rows = (await connection.execute(query)).all()
+        async with self.reading() as connection:
+            rows = (await connection.execute(query)).all()
         return max([revision, *(row.revision for row in rows)]), [_key(row) for row in rows]
 
     @asynccontextmanager
     async def write(self) -> "AsyncIterator[Transaction]":
         """One transaction, alone among the writers; it counts only if the block ends well."""
-        table = self._keys.metadata.tables["revisions"]
+        table = self.metadata.tables["revisions"]
         count = update(table).where(table.c.of == "keys").values(revision=table.c.revision + 1)
         count = count.returning(table.c.revision)
+        async with self.writing() as connection:
+            revision = (await connection.execute(count)).scalar_one()
+            yield Transaction(connection, self._keys, revision)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that writes, alone; what it wrote counts if the block ends well."""
         with _told():
             async with self._writer.begin() as connection:
-                revision = (await connection.execute(count)).scalar_one()
-                yield Transaction(connection, self._keys, revision)
+                yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that reads one state of the store."""
+        with _told():
+            async with self._engine.connect() as connection:
+                yield connection
 
 
 class Transaction:

@@ -62,8 +62,23 @@ pub const POOL_IDLE: usize = 4096;
 /// How long an idle backend connection is kept: below the 5 s after which vLLM's server closes it.
 pub const POOL_IDLE_SECONDS: u64 = 4;
 
-/// Finished calls whose records are held in memory for the operator to look at.
-pub const RECORDS_HELD: usize = 1024;
+/// Calls under way at once, each with a slot in the journal: four times what one gateway is measured with.
+pub const OPEN_CALLS: usize = 8 * 1024;
+
+/// A call's slot: a record is some 600 bytes, and its names are bounded.
+pub const SLOT_BYTES: usize = 4 * 1024;
+
+/// How much longer a record may be at its end than at its beginning: eight numbers, a name of a backend, an end.
+pub const RECORD_GROWTH: usize = 768;
+
+/// One file of the journal: some 25,000 records.
+pub const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Files of the journal that are ready before they are needed.
+pub const SPARE_SEGMENTS: usize = 2;
+
+/// How much of the disk the journal may take while the ledger does not keep up: some 13 million records.
+pub const JOURNAL_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 
 /// The most attempts one call may make: the first and one more.
 pub const ATTEMPTS: usize = 2;

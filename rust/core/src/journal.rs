@@ -25,6 +25,8 @@ pub struct Chain {
     pub next: u64,
     /// The link of the one before.
     pub link: Link,
+    /// The one before was damaged: the next is taken as it says.
+    pub loose: bool,
 }
 
 impl Chain {
@@ -71,7 +73,7 @@ pub fn write(chain: &mut Chain, text: &[u8], out: &mut Vec<u8>) {
         place.copy_from_slice(&sum.to_le_bytes());
     }
     out.resize(size(text.len()), 0);
-    *chain = Chain { next: chain.next + 1, link };
+    *chain = Chain { next: chain.next + 1, link, loose: false };
 }
 
 /// Of the length and of all behind the checksum.
@@ -123,20 +125,18 @@ pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     chain: Chain,
-    /// What the next entry is tied to was lost with what was damaged: it is taken as it says.
-    loose: bool,
 }
 
 impl<'a> Reader<'a> {
     /// Reads `bytes` from `at` on, where the journal stands at `chain`.
     #[must_use]
     pub fn new(bytes: &'a [u8], at: usize, chain: Chain) -> Self {
-        Self { bytes, at, chain, loose: false }
+        Self { bytes, at, chain }
     }
 
     /// Where the journal stands behind what has been read.
     #[must_use]
-    pub fn chain(&self) -> Chain {
+    pub fn stands(&self) -> Chain {
         self.chain
     }
 
@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
     /// Goes on where whole entries begin again, or at the end.
     fn skip(&mut self, what: &'static str) -> Damage {
         let damage = Damage { at: self.at, what };
-        self.loose = true;
+        self.chain.loose = true;
         while self.at < self.bytes.len() {
             self.at = (self.at + 8).min(self.bytes.len());
             let rest = self.bytes.get(self.at..).unwrap_or_default();
@@ -176,15 +176,18 @@ impl<'a> Iterator for Reader<'a> {
             Ok(None) => return Some(Err(self.skip("an entry has no length"))),
             Err(what) => return Some(Err(self.skip(what))),
         };
-        if entry.number != self.chain.next {
-            return Some(Err(self.skip("an entry is missing")));
+        if entry.number > self.chain.next {
+            self.chain = Chain { next: entry.number, loose: true, ..self.chain };
+            return Some(Err(Damage { at: self.at, what: "an entry is missing" }));
         }
-        if !self.loose && entry.link != self.chain.tied(entry.text) {
+        if entry.number < self.chain.next {
+            return Some(Err(self.skip("an entry stands here again")));
+        }
+        if !self.chain.loose && entry.link != self.chain.tied(entry.text) {
             return Some(Err(self.skip("an entry is not tied to the one before")));
         }
-        self.loose = false;
         self.at += entry.size;
-        self.chain = Chain { next: entry.number + 1, link: entry.link };
+        self.chain = Chain { next: entry.number + 1, link: entry.link, loose: false };
         Some(Ok(Entry { number: entry.number, text: entry.text }))
     }
 }
@@ -235,7 +238,7 @@ mod tests {
 
     /// A segment with these texts and room behind them.
     fn segment(texts: &[Vec<u8>], room: usize) -> Vec<u8> {
-        let mut chain = Chain { next: 7, link: [3; 16] };
+        let mut chain = Chain { next: 7, link: [3; 16], loose: false };
         let (mut bytes, mut entry) = (head(&chain), Vec::new());
         for text in texts {
             write(&mut chain, text, &mut entry);
@@ -315,10 +318,14 @@ mod tests {
         let bytes = segment(&texts, 0);
         let (start, next) = places(&texts)[1];
         let without: Vec<u8> = [&bytes[..start], &bytes[next..]].concat();
-        assert_eq!(read(&without).1[0].what, "an entry is missing");
+        let (found, damages) = read(&without);
+        assert_eq!(damages, [Damage { at: start, what: "an entry is missing" }]);
+        assert_eq!(found, [texts[0].clone(), texts[2].clone()]);
+        let twice: Vec<u8> = [&bytes[..next], &bytes[start..next]].concat();
+        assert_eq!(read(&twice).1, [Damage { at: next, what: "an entry stands here again" }]);
         // With the right number and checksum, but made without the one before.
         let mut forged = Vec::new();
-        write(&mut Chain { next: 8, link: [0; 16] }, &[9; 20], &mut forged);
+        write(&mut Chain { next: 8, ..Chain::default() }, &[9; 20], &mut forged);
         let forged: Vec<u8> = [&bytes[..start], &forged, &bytes[next..]].concat();
         let (found, damages) = read(&forged);
         assert_eq!(damages[0], Damage { at: start, what: "an entry is not tied to the one before" });

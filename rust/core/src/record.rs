@@ -20,11 +20,14 @@ pub enum End {
     Broken,
     /// A shutdown did not wait for it.
     Cut,
+    /// Its process died under it.
+    Interrupted,
 }
 
 impl End {
     /// All of them, in the order of the metrics.
-    pub const ALL: [Self; 5] = [Self::Done, Self::Refused, Self::Cancelled, Self::Broken, Self::Cut];
+    pub const ALL: [Self; 6] =
+        [Self::Done, Self::Refused, Self::Cancelled, Self::Broken, Self::Cut, Self::Interrupted];
 
     /// The word in records, metrics and logs.
     #[must_use]
@@ -35,6 +38,7 @@ impl End {
             Self::Cancelled => "cancelled",
             Self::Broken => "broken",
             Self::Cut => "cut",
+            Self::Interrupted => "interrupted",
         }
     }
 }
@@ -42,6 +46,8 @@ impl End {
 /// One finished call.
 #[derive(Debug, Clone, Serialize)]
 pub struct Record {
+    /// Its number in its journal.
+    pub call: u64,
     /// The request id that the client saw.
     pub id: Box<str>,
     /// When the call was opened, in Unix milliseconds. A label: order and durations do not depend on it.
@@ -68,6 +74,8 @@ pub struct Record {
     pub completion_tokens: u64,
     /// Prompt tokens from the backend's cache.
     pub cached_tokens: u64,
+    /// Prompt tokens put into it.
+    pub created_tokens: u64,
     /// Answer tokens spent on reasoning.
     pub reasoning_tokens: u64,
     /// How the counts are known: `backend`, `counted` or `unknown`.
@@ -79,12 +87,10 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record as one line of JSON, with its newline.
+    /// The record as JSON.
     #[must_use]
-    pub fn line(&self) -> Vec<u8> {
-        let mut line = serde_json::to_vec(self).unwrap_or_default();
-        line.push(b'\n');
-        line
+    pub fn text(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
@@ -93,8 +99,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_json() {
+    fn a_text_is_json() {
         let record = Record {
+            call: 3,
             id: "req_1".into(),
             at_ms: 5,
             key: Some("k".into()),
@@ -108,12 +115,13 @@ mod tests {
             prompt_tokens: 1,
             completion_tokens: 2,
             cached_tokens: 0,
+            created_tokens: 0,
             reasoning_tokens: 0,
             usage: "backend",
             first_byte_us: None,
             total_us: 9,
         };
-        let value: serde_json::Value = serde_json::from_slice(&record.line()).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&record.text()).unwrap();
         assert_eq!((value["end"].as_str(), value["stream"].as_bool()), (Some("broken"), Some(true)));
         assert!(End::ALL.iter().all(|end| serde_json::to_value(end).unwrap() == end.name()));
     }

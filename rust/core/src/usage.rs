@@ -35,6 +35,9 @@ pub enum Source {
 }
 
 impl Source {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Unknown, Self::Counted, Self::Backend];
+
     /// The word in records and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {

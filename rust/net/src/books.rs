@@ -1,13 +1,15 @@
-//! What all calls write in: counters, records, the retry budget; and the word that a shutdown no longer waits.
+//! What all calls write in: counters, the journal, the retry budget; and the word that a shutdown no longer waits.
 //!
 //! Law: shared by every call and every part, and nothing in it decides anything about a call.
+
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use levada_core::retry::Budget;
 
+use crate::journal::Journal;
 use crate::metrics::Metrics;
-use crate::records::Records;
 use crate::retries::Retries;
 
 /// The books of one engine.
@@ -15,8 +17,8 @@ use crate::retries::Retries;
 pub struct Books {
     /// The counters.
     pub metrics: Metrics,
-    /// The newest records.
-    pub records: Records,
+    /// Where every call that is admitted is written down.
+    pub journal: Arc<Journal>,
     /// The retry budget.
     pub retries: Retries,
     cutting: watch::Sender<bool>,
@@ -25,9 +27,9 @@ pub struct Books {
 impl Books {
     /// Empty books with this retry budget.
     #[must_use]
-    pub fn new(metrics: Metrics, budget: Budget) -> Self {
-        let (records, retries) = (Records::default(), Retries::new(budget));
-        Self { metrics, records, retries, cutting: watch::Sender::new(false) }
+    pub fn new(metrics: Metrics, budget: Budget, journal: Arc<Journal>) -> Self {
+        let retries = Retries::new(budget);
+        Self { metrics, journal, retries, cutting: watch::Sender::new(false) }
     }
 
     /// From now on, calls that end without a word were cut by a shutdown; those still under way are.

@@ -166,7 +166,7 @@ impl Call {
                     Some(turn) => turn,
                     None => std::task::ready!(events.poll_turn(cx)),
                 };
-                self.tally.meter = events.meter();
+                self.tally.note(events.meter());
                 let sequence = events.count();
                 match self.turn(turn, sequence) {
                     None if matches!(self.state, State::Severed { .. }) => self.poll_next(cx),
@@ -178,7 +178,7 @@ impl Call {
                     Some(turn) => turn,
                     None => std::task::ready!(fan.poll_turn(cx)),
                 };
-                self.tally.meter = fan.meter();
+                self.tally.note(fan.meter());
                 match self.turn(turn, 0) {
                     None if matches!(self.state, State::Severed { .. }) => self.poll_next(cx),
                     piece => Poll::Ready(piece.map(Ok)),

@@ -26,11 +26,11 @@ use crate::call::Call;
 use crate::cors::Grant;
 use crate::current::{Current, compile};
 use crate::front;
+use crate::journal::Journal;
 use crate::keys::{Caller, Keys};
 use crate::limits::{Asked, Limits, Standing};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
-use crate::records::Records;
 use crate::routes::{Route, Target};
 use crate::tally::Tally;
 use crate::tls;
@@ -49,11 +49,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// An engine with this snapshot and no keys.
+    /// An engine with this snapshot, this journal and no keys.
     ///
     /// # Errors
     /// Every problem of the snapshot.
-    pub fn new(snapshot: &[u8]) -> Result<Arc<Self>, Vec<String>> {
+    pub fn new(snapshot: &[u8], journal: Arc<Journal>) -> Result<Arc<Self>, Vec<String>> {
         let snapshot = Snapshot::parse(snapshot)?;
         let metrics = Metrics::default();
         let budget = Budget::new(snapshot.retry_ratio, snapshot.retry_per_second);
@@ -62,7 +62,7 @@ impl Gateway {
             current: ArcSwap::from_pointee(current),
             keys: Keys::default(),
             limits: Limits::default(),
-            books: Arc::new(Books::new(metrics, budget)),
+            books: Arc::new(Books::new(metrics, budget, journal)),
             ready: AtomicBool::new(false),
         }))
     }
@@ -266,6 +266,10 @@ impl Gateway {
         if let Some(key) = &caller.key {
             tally.standing = self.limits.take(asked(caller, key, Some(endpoint)), &model.name)?;
         }
+        // The last step: what is written down as begun is on its way.
+        if !tally.write_down() {
+            return Err(Refusal::of(Kind::Unavailable));
+        }
         let style = Style {
             fingerprint: rules.fingerprint,
             cache_counters: rules.cache_counters,
@@ -332,10 +336,10 @@ impl Gateway {
         &self.books.metrics
     }
 
-    /// The newest records.
+    /// Where every call that is admitted is written down.
     #[must_use]
-    pub fn records(&self) -> &Records {
-        &self.books.records
+    pub fn journal(&self) -> &Journal {
+        &self.books.journal
     }
 
     /// Whether `/readyz` says yes.

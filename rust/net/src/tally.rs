@@ -7,11 +7,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use levada_core::endpoint::Endpoint;
 use levada_core::record::{End, Record};
-
 use levada_core::usage::Meter;
 
 use crate::books::Books;
 use crate::cors::Grant;
+use crate::journal::Begun;
 use crate::limits::Standing;
 use crate::metrics::ModelMetrics;
 
@@ -23,6 +23,8 @@ pub struct Tally {
     at_ms: u64,
     first_byte: Option<u64>,
     settled: bool,
+    /// That it is written down as begun.
+    begun: Option<Begun>,
     /// The request id that the client sees.
     pub id: Box<str>,
     /// What the page that asks is told.
@@ -59,6 +61,7 @@ impl Tally {
             at_ms: u64::try_from(at_ms).unwrap_or_default(),
             first_byte: None,
             settled: false,
+            begun: None,
             id,
             grant,
             key: None,
@@ -96,19 +99,50 @@ impl Tally {
         self.first_byte.get_or_insert(micros(self.began));
     }
 
+    /// Writes the call down as begun; whether that could be done. Until then it leaves nothing in the ledger.
+    #[must_use]
+    pub fn write_down(&mut self) -> bool {
+        let mut record = self.record(End::Interrupted);
+        self.begun = self.books.journal.begin(&mut record);
+        self.begun.is_some()
+    }
+
+    /// Notes the tokens so far where they outlive this process.
+    pub fn note(&mut self, meter: Meter) {
+        self.meter = meter;
+        if let Some(begun) = &self.begun {
+            let (usage, source) = meter.read();
+            self.books.journal.note(begun, &usage, source);
+        }
+    }
+
     /// The call has ended. Only the first word counts.
     pub fn settle(&mut self, end: End) {
         if std::mem::replace(&mut self.settled, true) {
             return;
         }
+        let mut record = self.record(end);
+        if let (Some(endpoint), Some((_, metrics))) = (self.endpoint, &self.model) {
+            metrics.finished(endpoint, &record);
+        }
+        if let Some(begun) = self.begun.take() {
+            record.call = begun.number();
+            self.books.journal.settle(begun, &record);
+        }
+        self.books.metrics.in_flight.dec();
+    }
+
+    /// What is known now.
+    fn record(&self, end: End) -> Record {
         let (usage, source) = self.meter.read();
-        let record = Record {
-            id: std::mem::take(&mut self.id),
+        Record {
+            call: 0,
+            id: self.id.clone(),
             at_ms: self.at_ms,
-            key: self.key.take(),
+            key: self.key.clone(),
             endpoint: self.endpoint.map(Endpoint::name),
             model: self.model.as_ref().map(|(name, _)| Arc::clone(name)),
-            backend: self.backend.take(),
+            backend: self.backend.clone(),
             attempts: self.attempts,
             stream: self.stream,
             status: self.status,
@@ -116,16 +150,12 @@ impl Tally {
             prompt_tokens: usage.prompt,
             completion_tokens: usage.completion,
             cached_tokens: usage.cached,
+            created_tokens: usage.created,
             reasoning_tokens: usage.reasoning,
             usage: source.name(),
             first_byte_us: self.first_byte,
             total_us: micros(self.began),
-        };
-        if let (Some(endpoint), Some((_, metrics))) = (self.endpoint, &self.model) {
-            metrics.finished(endpoint, &record);
         }
-        self.books.records.put(record);
-        self.books.metrics.in_flight.dec();
     }
 }
 

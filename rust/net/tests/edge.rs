@@ -8,11 +8,17 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use levada_core::auth::Pepper;
+use levada_net::disk;
 use levada_net::edge::Edge;
 use levada_net::gateway::Gateway;
+use levada_net::journal::{Journal, Sizes};
+use memory::Memory;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::time::{sleep, timeout};
+
+#[path = "support/memory.rs"]
+mod memory;
 
 const PEPPER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 const KEY: &str = "sk-test-0123456789";
@@ -73,13 +79,18 @@ impl Wish {
     }
 }
 
+fn journal() -> Arc<Journal> {
+    let sizes = Sizes { segment: 64 * 1024, ..Sizes::default() };
+    Arc::new(Journal::new(Arc::new(Memory::default()), "test", sizes).unwrap())
+}
+
 impl Bed {
     fn new(wish: Wish) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name =
             format!("levada-edge-{}-{}.sock", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let app = std::env::temp_dir().join(name);
-        let gateway = Gateway::new(wish.snapshot().as_bytes()).unwrap();
+        let gateway = Gateway::new(wish.snapshot().as_bytes(), journal()).unwrap();
         let digest = Pepper::from_hex(PEPPER).unwrap().digest(KEY.as_bytes());
         let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let keys = format!(

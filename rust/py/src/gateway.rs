@@ -2,16 +2,20 @@
 //!
 //! Law: it owns the engine's threads and ends them. Work that may take long runs without the interpreter's lock.
 
+use std::io;
 use std::net::TcpListener;
 use std::os::fd::FromRawFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use levada_core::refusal::{Kind, Refusal};
 use levada_net::edge::Edge;
+use levada_net::journal::{Journal, Sizes};
 use levada_net::{fetch, gateway, keys};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -19,6 +23,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::call::Call;
+use crate::disk::Folder;
 use crate::doors::{Bridge, Finish, Later, Slot};
 use crate::error;
 
@@ -27,6 +32,17 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The journal of this worker, in a folder that no other has had.
+fn journal(data: &Path) -> io::Result<Arc<Journal>> {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let name = format!("{now:013}-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let disk = Arc::new(Folder(data.join("journal")));
+    let journal = Arc::new(Journal::new(disk, &name, Sizes::default())?);
+    journal.keep()?;
+    Ok(journal)
 }
 
 /// Who calls, and what its head said: the body is all that is missing.
@@ -102,10 +118,11 @@ impl Gateway {
     #[new]
     #[pyo3(signature = (snapshot, data_dir, threads = 0))]
     fn new(py: Python<'_>, snapshot: &[u8], data_dir: &str, threads: usize) -> PyResult<Self> {
-        if !std::path::Path::new(data_dir).is_dir() {
+        if !Path::new(data_dir).is_dir() {
             return Err(PyValueError::new_err(format!("'{data_dir}' is not a directory")));
         }
-        let engine = py.detach(|| gateway::Gateway::new(snapshot)).map_err(error::config)?;
+        let journal = py.detach(|| journal(Path::new(data_dir)))?;
+        let engine = py.detach(|| gateway::Gateway::new(snapshot, journal)).map_err(error::config)?;
         let mut builder = Builder::new_multi_thread();
         if threads > 0 {
             builder.worker_threads(threads);
@@ -192,10 +209,15 @@ impl Gateway {
         self.engine.profile(host)
     }
 
-    /// The newest records, as JSON lines.
-    fn records<'py>(&self, py: Python<'py>, limit: usize) -> Bound<'py, PyBytes> {
-        let lines = py.detach(|| self.engine.records().lines(limit));
-        PyBytes::new(py, &lines)
+    /// The first records that are not acknowledged, as JSON lines; and what is damaged.
+    fn records<'py>(&self, py: Python<'py>, limit: usize) -> (Bound<'py, PyBytes>, Vec<String>) {
+        let lines = py.detach(|| self.engine.journal().records(limit));
+        (PyBytes::new(py, &lines.text), lines.damages)
+    }
+
+    /// The ledger has the first `count` of the lines that it was given last.
+    fn acknowledge(&self, py: Python<'_>, count: usize) {
+        py.detach(|| self.engine.journal().acknowledge(count));
     }
 
     /// What a probe saw of a backend.

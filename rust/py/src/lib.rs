@@ -4,6 +4,7 @@
 //! use `unsafe`, with a reason at each place.
 
 mod call;
+mod disk;
 mod doors;
 mod error;
 mod gateway;

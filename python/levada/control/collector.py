@@ -1,0 +1,71 @@
+"""Carries the journal's records into the ledger.
+
+Law: what the ledger has is acknowledged, and nothing else; while it cannot write, the journal grows
+and calls go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from levada.control.store import StoreError
+
+if TYPE_CHECKING:
+    from levada._native import Gateway
+    from levada.control.ledger import Ledger
+
+log = structlog.get_logger(__name__)
+
+# A call is in the ledger this long after its end at the latest, while the store keeps up.
+PAUSE_SECONDS = 0.2
+# The pause after a store that could not write, doubled up to the longest.
+RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 10.0
+# Records of one transaction.
+BATCH = 2000
+
+
+class Collector:
+    """The one task that asks the engine for its records."""
+
+    def __init__(self, gateway: Gateway, ledger: Ledger) -> None:
+        self._gateway = gateway
+        self._ledger = ledger
+        self._told: set[str] = set()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        wait = RETRY_SECONDS
+        while True:
+            try:
+                took = await self._take()
+            except StoreError as error:
+                log.error("the ledger cannot be written; records wait", detail=str(error))
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_RETRY_SECONDS)
+                continue
+            wait = RETRY_SECONDS
+            if took < BATCH:
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def end(self) -> None:
+        """Takes what is left; what cannot be written now is found by the next worker."""
+        try:
+            while await self._take():
+                pass
+        except StoreError as error:
+            log.error("the ledger cannot be written; records stay", detail=str(error))
+
+    async def _take(self) -> int:
+        lines, damages = self._gateway.records(BATCH)
+        for damage in damages:
+            if damage not in self._told:
+                self._told.add(damage)
+                log.error("the journal is damaged", detail=damage)
+        took = await self._ledger.take(lines)
+        if took:
+            self._gateway.acknowledge(took)
+        return took

@@ -1,0 +1,70 @@
+"""The ledger: what every admitted call has cost, one row each, however often it is told.
+
+Law: the only file that reads and writes calls. A row is never changed: its id is the journal's own
+number of the call, which no client can choose, and a second row of the same id is not taken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, Select, func, insert, select
+
+if TYPE_CHECKING:
+    from levada.control.store import Store
+
+DAY_MS = 86_400_000
+# What the journal calls each column that it names otherwise.
+_NAMES = {
+    "request_id": "id",
+    "at": "at_ms",
+    "ended": "end",
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "source": "usage",
+}
+_SUMS = ("input_tokens", "output_tokens", "cached_tokens", "created_tokens", "reasoning_tokens")
+
+
+class Ledger:
+    """The calls in an open store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._calls = store.metadata.tables["calls"]
+
+    async def take(self, lines: bytes) -> int:
+        """Writes the journal's lines, all or none; how many there were. StoreError, ValueError."""
+        rows = [self._row(json.loads(line)) for line in lines.splitlines()]
+        if rows:
+            # The same row again is no news: the journal tells until it knows that it was heard.
+            statement = insert(self._calls).prefix_with("OR IGNORE", dialect="sqlite")
+            async with self._store.writing() as connection:
+                await connection.execute(statement, rows)
+        return len(rows)
+
+    async def calls(self, since_ms: int = 0) -> list[dict[str, Any]]:
+        """The calls that were opened since then, oldest first."""
+        table = self._calls
+        query = select(table).where(table.c.at >= since_ms).order_by(table.c.at, table.c.id)
+        return await self._read(query)
+
+    async def sums(self, by: str, since_ms: int = 0) -> list[dict[str, Any]]:
+        """Calls and tokens by `key`, `model`, `backend` or `day` (its first millisecond, UTC)."""
+        table = self._calls
+        what = table.c.at - table.c.at % DAY_MS if by == "day" else table.c[by]
+        sums = [func.sum(table.c[name]).label(name) for name in _SUMS]
+        query = select(what.label(by), func.count().label("calls"), *sums)
+        query = query.where(table.c.at >= since_ms).group_by(what).order_by(what)
+        return await self._read(query)
+
+    async def _read(self, query: Select[Any]) -> list[dict[str, Any]]:
+        async with self._store.reading() as connection:
+            found: list[Row[Any]] = [*(await connection.execute(query)).all()]
+        return [dict(row._mapping) for row in found]
+
+    def _row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        row = {one.name: record.get(_NAMES.get(one.name, one.name)) for one in self._calls.columns}
+        return row | {"id": f"{record.get('of') or record['journal']}-{record['call']}"}

@@ -1,0 +1,34 @@
+"""The ledger: a row for each call that was admitted."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "calls",
+        sa.Column("id", sa.String(96), primary_key=True),
+        sa.Column("request_id", sa.String(64), nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("key", sa.String(128), nullable=True),
+        sa.Column("endpoint", sa.String(32), nullable=True),
+        sa.Column("model", sa.String(256), nullable=True),
+        sa.Column("backend", sa.String(256), nullable=True),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("stream", sa.Boolean, nullable=False),
+        sa.Column("status", sa.Integer, nullable=False),
+        sa.Column("ended", sa.String(16), nullable=False),
+        sa.Column("input_tokens", sa.BigInteger, nullable=False),
+        sa.Column("output_tokens", sa.BigInteger, nullable=False),
+        sa.Column("cached_tokens", sa.BigInteger, nullable=False),
+        sa.Column("created_tokens", sa.BigInteger, nullable=False),
+        sa.Column("reasoning_tokens", sa.BigInteger, nullable=False),
+        sa.Column("source", sa.String(16), nullable=False),
+        sa.Column("first_byte_us", sa.BigInteger, nullable=True),
+        sa.Column("total_us", sa.BigInteger, nullable=False),
+    )
+    op.create_index("calls_at", "calls", ["at"])
+    op.create_index("calls_key_at", "calls", ["key", "at"])

@@ -1,0 +1,119 @@
+"""`levada usage`: what the ledger says was used, call by call or summed up.
+
+Law: it reads the store and changes nothing; a call is there within a second of its end.
+"""
+
+import asyncio
+import csv
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from levada.terminal import ConfigFlag, DataFlag, JsonFlag, fail, folder
+
+MS = 1000
+SUMMED = ("calls", "input_tokens", "output_tokens", "cached_tokens")
+
+
+class By(StrEnum):
+    """What the use is told by."""
+
+    CALL = "call"
+    KEY = "key"
+    MODEL = "model"
+    DAY = "day"
+    BACKEND = "backend"
+
+
+def usage(
+    by: Annotated[By, typer.Option(help="One row for each.")] = By.KEY,
+    since: Annotated[
+        str | None,
+        typer.Option(help="From then on: 30d, 12h (ago), or a date such as 2026-01-31 (UTC)."),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: JsonFlag = False,
+    data: DataFlag = None,
+    config: ConfigFlag = None,
+) -> None:
+    """Tell what was used: calls and tokens, from the ledger."""
+    place = folder(data, config)
+    rows = [_told(row) for row in _read(place, by, 0 if since is None else _since(since))]
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row))
+    elif as_csv:
+        _print_csv(rows)
+    else:
+        _print_table(by, rows)
+
+
+def _read(data: Path, by: By, since_ms: int) -> list[dict[str, Any]]:
+    from levada.control.ledger import Ledger
+    from levada.control.store import Store
+
+    async def run() -> list[dict[str, Any]]:
+        store = await Store.open(data)
+        try:
+            ledger = Ledger(store)
+            if by is By.CALL:
+                return await ledger.calls(since_ms)
+            return await ledger.sums(by.value, since_ms)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(run())
+    except OSError as error:
+        fail(str(error))
+
+
+def _since(text: str) -> int:
+    from levada.values import duration
+
+    try:
+        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * MS
+    except ValueError:
+        pass
+    try:
+        return int((time.time() - duration(text)) * MS)
+    except ValueError as error:
+        raise typer.BadParameter(f"'{text}' {error}", param_hint="--since") from None
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """With times that people and programs read."""
+    told = dict(row)
+    if "at" in told:
+        at = datetime.fromtimestamp(told["at"] / MS, UTC)
+        told["at"] = at.isoformat(timespec="milliseconds")
+    if "day" in told:
+        told["day"] = datetime.fromtimestamp(told["day"] / MS, UTC).date().isoformat()
+    return told
+
+
+def _print_csv(rows: list[dict[str, Any]]) -> None:
+    if rows:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _print_table(by: By, rows: list[dict[str, Any]]) -> None:
+    columns: tuple[str, ...] = (by.value, *SUMMED)
+    if by is By.CALL:
+        columns = ("at", "key", "model", "input_tokens", "output_tokens", "source", "ended")
+    lines = [columns, *(tuple(_cell(row[name]) for name in columns) for row in rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    for line in lines:
+        typer.echo("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,147 @@
+"""The ledger: a row for each call, once, and what they sum up to; and the task that fills it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from fake_gateway import FakeGateway
+
+from levada.control import collector
+from levada.control.collector import Collector
+from levada.control.ledger import DAY_MS, Ledger
+from levada.control.store import Store, StoreError
+
+RECORD = {
+    "journal": "j",
+    "call": 0,
+    "id": "req_1",
+    "at_ms": 5,
+    "key": "k_a",
+    "endpoint": "chat.completions",
+    "model": "m",
+    "backend": "one",
+    "attempts": 1,
+    "stream": True,
+    "status": 200,
+    "end": "done",
+    "prompt_tokens": 10,
+    "completion_tokens": 2,
+    "cached_tokens": 1,
+    "created_tokens": 0,
+    "reasoning_tokens": 0,
+    "usage": "backend",
+    "first_byte_us": 7,
+    "total_us": 9,
+}
+
+
+def line(call: int, **more: Any) -> bytes:
+    return json.dumps({**RECORD, "call": call, **more}).encode() + b"\n"
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await Store.open(tmp_path)
+    yield store
+    await store.close()
+
+
+@pytest.mark.asyncio
+async def test_a_call_has_one_row_however_often_it_is_told(store: Store) -> None:
+    ledger = Ledger(store)
+    assert await ledger.take(b"") == 0
+    assert await ledger.take(line(0) + line(1, end="interrupted")) == 2
+    # Told again, by its own journal and by the one that took over from it.
+    again = line(7, journal="next", of="j", completion_tokens=99).replace(
+        b'"call": 7', b'"call": 1'
+    )
+    assert await ledger.take(line(0, completion_tokens=99) + again) == 2
+    first, second = await ledger.calls()
+    assert first == {
+        "id": "j-0",
+        "request_id": "req_1",
+        "at": 5,
+        "key": "k_a",
+        "endpoint": "chat.completions",
+        "model": "m",
+        "backend": "one",
+        "attempts": 1,
+        "stream": True,
+        "status": 200,
+        "ended": "done",
+        "input_tokens": 10,
+        "output_tokens": 2,
+        "cached_tokens": 1,
+        "created_tokens": 0,
+        "reasoning_tokens": 0,
+        "source": "backend",
+        "first_byte_us": 7,
+        "total_us": 9,
+    }
+    assert (second["id"], second["output_tokens"], second["ended"]) == ("j-1", 2, "interrupted")
+
+
+@pytest.mark.asyncio
+async def test_sums(store: Store) -> None:
+    ledger = Ledger(store)
+    lines = [line(0), line(1, model="n"), line(2, key=None, at_ms=DAY_MS + 3, backend=None)]
+    await ledger.take(b"".join(lines))
+    assert [(row["model"], row["calls"]) for row in await ledger.sums("model")] == [
+        ("m", 2),
+        ("n", 1),
+    ]
+    assert await ledger.sums("key", since_ms=6) == [
+        {
+            "key": None,
+            "calls": 1,
+            "input_tokens": 10,
+            "output_tokens": 2,
+            "cached_tokens": 1,
+            "created_tokens": 0,
+            "reasoning_tokens": 0,
+        }
+    ]
+    assert [row["day"] for row in await ledger.sums("day")] == [0, DAY_MS]
+    assert [row["backend"] for row in await ledger.sums("backend")] == [None, "one"]
+
+
+@pytest.mark.asyncio
+async def test_records_are_acknowledged_once_they_are_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(collector, "BATCH", 2)
+    for name in ("PAUSE_SECONDS", "RETRY_SECONDS"):
+        monkeypatch.setattr(collector, name, 0.01)
+    gateway, ledger = FakeGateway(), Ledger(store)
+    gateway.lines = [line(call) for call in range(5)]
+    gateway.damages = ["j/1.log: at byte 40: broken"]
+    taken = ledger.take
+    failures = [StoreError("the store: full"), StoreError("the store: full")]
+
+    async def take(lines: bytes) -> int:
+        if failures:
+            raise failures.pop()
+        return await taken(lines)
+
+    monkeypatch.setattr(ledger, "take", take)
+    carried = Collector(gateway, ledger)  # type: ignore[arg-type]
+    await Collector(gateway, ledger).end()  # type: ignore[arg-type]
+    assert len(gateway.lines) == 5
+    task = asyncio.create_task(carried.run())
+    async with asyncio.timeout(5):
+        while gateway.lines:
+            await asyncio.sleep(0.01)
+        gateway.lines = [line(5)]
+        while gateway.lines:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    gateway.lines = [line(6)]
+    await carried.end()
+    assert [row["id"] for row in await ledger.calls()] == [f"j-{call}" for call in range(7)]
+    said = capsys.readouterr().out
+    assert said.count("the ledger cannot be written") == 2
+    assert said.count("at byte 40") == 2  # by each of the two, once
