@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from levada.control import store as stored
 from levada.control.store import Key, Store, StoreError
 
 KEY = Key("k_1", "one", b"\x01" * 32, "abcd", 1000.5)
@@ -61,13 +62,17 @@ async def test_changes_since(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_write_is_seen_without_asking(tmp_path: Path) -> None:
+async def test_a_write_is_seen_without_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with opened(tmp_path) as reader, opened(tmp_path) as writer:
         looks = []
         for key in (KEY, replace(KEY, revoked=1002.0)):
+            monkeypatch.setattr(stored, "_SETTLED_NS", 60_000_000_000)
             await put(writer, key)
             assert reader.look() is None  # so recent that another write could look the same
             await asyncio.sleep(0.15)
+            monkeypatch.setattr(stored, "_SETTLED_NS", 100_000_000)
             looks.append(reader.look())
             await reader.changes_since(-1)
             assert reader.look() == looks[-1] is not None
