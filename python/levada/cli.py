@@ -42,7 +42,7 @@ config_app = typer.Typer(help="About levada.yaml.", no_args_is_help=True, rich_m
 app.add_typer(config_app, name="config")
 app.add_typer(key_commands.app, name="key")
 app.add_typer(profile_commands.app, name="profile")
-app.command("usage")(usage_command.usage)
+app.add_typer(usage_command.app, name="usage")
 
 
 def main() -> None:

@@ -21,6 +21,9 @@ MS = 1000
 SUMMED = ("calls", "input_tokens", "output_tokens", "cached_tokens")
 
 
+app = typer.Typer(rich_markup_mode=None)
+
+
 class By(StrEnum):
     """What the use is told by."""
 
@@ -31,6 +34,7 @@ class By(StrEnum):
     BACKEND = "backend"
 
 
+@app.callback(invoke_without_command=True)
 def usage(
     by: Annotated[By, typer.Option(help="One row for each.")] = By.KEY,
     since: Annotated[

@@ -28,7 +28,7 @@ struct Mapped {
 }
 
 impl Mapped {
-    fn new(file: File) -> io::Result<Arc<dyn Region>> {
+    fn region(file: File) -> io::Result<Arc<dyn Region>> {
         let map = MmapRaw::map_raw(&file)?;
         let words = map.len() / 8;
         Ok(Arc::new(Self { file, map, words }))
@@ -66,7 +66,7 @@ impl Disk for Folder {
     fn make(&self, path: &str, bytes: usize) -> io::Result<Arc<dyn Region>> {
         let path = self.0.join(path);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        let made = allocate(&file, bytes).and_then(|()| Mapped::new(file));
+        let made = allocate(&file, bytes).and_then(|()| Mapped::region(file));
         if made.is_err() {
             let _ = fs::remove_file(&path);
         }
@@ -74,7 +74,7 @@ impl Disk for Folder {
     }
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn Region>> {
-        Mapped::new(OpenOptions::new().read(true).write(true).open(self.0.join(path))?)
+        Mapped::region(OpenOptions::new().read(true).write(true).open(self.0.join(path))?)
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
