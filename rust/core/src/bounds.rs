@@ -65,6 +65,9 @@ pub const POOL_IDLE_SECONDS: u64 = 4;
 /// Calls under way at once, each with a slot in the journal: four times what one gateway is measured with.
 pub const OPEN_CALLS: usize = 8 * 1024;
 
+/// What of the journal lies in memory: some 10,000 records, seconds of a slow disk.
+pub const HOT_BYTES: usize = 8 * 1024 * 1024;
+
 /// A call's slot: a record is some 600 bytes, and its names are bounded.
 pub const SLOT_BYTES: usize = 4 * 1024;
 
@@ -73,9 +76,6 @@ pub const RECORD_GROWTH: usize = 768;
 
 /// One file of the journal: some 25,000 records.
 pub const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
-
-/// Files of the journal that are ready before they are needed.
-pub const SPARE_SEGMENTS: usize = 2;
 
 /// How much of the disk the journal may take while the ledger does not keep up: some 13 million records.
 pub const JOURNAL_BYTES: u64 = 8 * 1024 * 1024 * 1024;

@@ -1,4 +1,5 @@
-//! What the journal needs of a disk: files of a fixed size that lie in memory, and folders that have one owner.
+//! What the journal needs of a disk: memory that outlives its process, files that outlive a loss of power, and folders
+//! that have one owner.
 //!
 //! Law: nothing else touches the journal's files. The true disk is made at the boundary, where memory may be mapped;
 //! tests have one that dies where they say. Paths are relative to the disk's own folder.
@@ -8,14 +9,31 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-/// A file of a fixed size. What is stored in its words outlives the process at once, and the machine after `sync`.
+/// Memory that is a file of a fixed size: what is stored in it outlives the process at once.
+///
+/// It is never flushed on purpose: a store into a page that is on its way to the disk would wait for the disk.
 pub trait Region: Send + Sync + Debug {
     /// All of it, eight bytes a word, little-endian.
     fn words(&self) -> &[AtomicU64];
+}
 
-    /// Waits until all that was stored would survive a loss of power.
+/// A file of a fixed size that is written and flushed.
+pub trait File: Send + Sync + Debug {
+    /// Writes `bytes` from the byte `at` on.
+    ///
+    /// # Errors
+    /// Nobody knows how much of it is written.
+    fn write(&self, at: usize, bytes: &[u8]) -> io::Result<()>;
+
+    /// Reads `count` bytes from the byte `at` on, or as many as there are.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn read(&self, at: usize, count: usize) -> io::Result<Vec<u8>>;
+
+    /// Waits until all that was written would survive a loss of power.
     ///
     /// # Errors
     /// It cannot be known whether it would; asking again tells nothing.
@@ -33,17 +51,29 @@ pub trait Disk: Send + Sync + Debug {
     /// The folder cannot be read.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
 
+    /// New memory of zeros, all of whose room is there.
+    ///
+    /// # Errors
+    /// There is no room, or a file of this name.
+    fn map(&self, path: &str, bytes: usize) -> io::Result<Arc<dyn Region>>;
+
+    /// Memory that is there.
+    ///
+    /// # Errors
+    /// It is not.
+    fn mapped(&self, path: &str) -> io::Result<Arc<dyn Region>>;
+
     /// A new file of zeros, all of whose room is there.
     ///
     /// # Errors
-    /// There is no room, or one of this name.
-    fn make(&self, path: &str, bytes: usize) -> io::Result<Arc<dyn Region>>;
+    /// There is no room, or a file of this name.
+    fn make(&self, path: &str, bytes: usize) -> io::Result<Arc<dyn File>>;
 
     /// A file that is there.
     ///
     /// # Errors
     /// It is not.
-    fn open(&self, path: &str) -> io::Result<Arc<dyn Region>>;
+    fn open(&self, path: &str) -> io::Result<Arc<dyn File>>;
 
     /// Removes a file.
     ///
@@ -68,13 +98,23 @@ pub trait Disk: Send + Sync + Debug {
 ///
 /// Whoever is killed in between has stored all but the first word, or nothing that counts.
 pub fn store(words: &[AtomicU64], at: usize, bytes: &[u8]) {
-    let mut pairs = words.iter().skip(at).zip(bytes.chunks(8));
-    let first = pairs.next();
-    for (word, chunk) in pairs {
-        word.store(packed(chunk), Relaxed);
+    let Some((first, rest)) = words.get(at..).and_then(<[_]>::split_first) else { return };
+    let (whole, tail) = bytes.as_chunks::<8>();
+    for (word, eight) in rest.iter().zip(whole.iter().skip(1)) {
+        word.store(u64::from_le_bytes(*eight), Relaxed);
     }
-    if let Some((word, chunk)) = first {
-        word.store(packed(chunk), Release);
+    let mut last = [0; 8];
+    last.iter_mut().zip(tail).for_each(|(to, from)| *to = *from);
+    match whole.split_first() {
+        Some((head, others)) => {
+            if !tail.is_empty()
+                && let Some(word) = rest.get(others.len())
+            {
+                word.store(u64::from_le_bytes(last), Relaxed);
+            }
+            first.store(u64::from_le_bytes(*head), Release);
+        }
+        None => first.store(u64::from_le_bytes(last), Release),
     }
 }
 
@@ -82,13 +122,5 @@ pub fn store(words: &[AtomicU64], at: usize, bytes: &[u8]) {
 #[must_use]
 pub fn load(words: &[AtomicU64], at: usize, count: usize) -> Vec<u8> {
     let some = words.iter().skip(at).take(count);
-    some.flat_map(|word| word.load(Relaxed).to_le_bytes()).collect()
-}
-
-fn packed(chunk: &[u8]) -> u64 {
-    let mut eight = [0; 8];
-    for (to, from) in eight.iter_mut().zip(chunk) {
-        *to = *from;
-    }
-    u64::from_le_bytes(eight)
+    some.flat_map(|word| word.load(Acquire).to_le_bytes()).collect()
 }

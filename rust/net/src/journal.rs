@@ -1,11 +1,13 @@
 //! The journal: every call that was admitted, written down before the client has its last byte.
 //!
-//! Law: what was promised can be written: admission stops while there is still room for the calls under way. Whoever
-//! dies leaves it to the next who lives; nothing is deleted that the ledger has not acknowledged.
+//! Law: what was promised can be written: admission stops while there is still room for the calls under way, and no call
+//! waits for a disk. Whoever dies leaves it to the next who lives; nothing is deleted that the ledger has not acknowledged.
 
 mod backlog;
 mod dead;
+mod hot;
 mod keeper;
+mod log;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -15,24 +17,31 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use levada_core::journal::{self, Chain};
+use levada_core::bounds;
+use levada_core::journal::TEXT_BYTES;
 use levada_core::record::{End, Record};
 use levada_core::usage::{Source, Usage};
-use levada_core::{bounds, journal as form};
 
-use crate::disk::{self, Disk, Owned, Region};
-use backlog::{Backlog, Lines, Source as Read};
+use crate::disk::{Disk, Owned};
+pub use backlog::Lines;
+use backlog::{Backlog, Source as Read};
+use hot::{Follower, Hot};
+use keeper::Keeper;
+use log::Log;
 use slots::Slots;
 
-/// The name of the file with the slots.
+/// The names of the mapped files.
 const SLOTS: &str = "slots";
+const HOT: &str = "hot";
 /// The end of a segment's name.
 const SEGMENT: &str = ".log";
 
-/// How much of the disk it may use.
+/// How much of the disk it may use, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
-    /// One segment.
+    /// What is hot.
+    pub hot: usize,
+    /// One segment of the log.
     pub segment: usize,
     /// All segments of this worker together.
     pub quota: u64,
@@ -40,7 +49,7 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { segment: bounds::SEGMENT_BYTES, quota: bounds::JOURNAL_BYTES }
+        Self { hot: bounds::HOT_BYTES, segment: bounds::SEGMENT_BYTES, quota: bounds::JOURNAL_BYTES }
     }
 }
 
@@ -68,30 +77,19 @@ pub struct Journal {
     /// Its folder.
     name: Box<str>,
     slots: Arc<Slots>,
-    writer: Mutex<Writer>,
+    hot: Mutex<Hot>,
+    keeper: Mutex<Keeper>,
     backlog: Mutex<Backlog>,
-    /// Bytes that can be written before more room is made, and bytes that calls under way have been promised.
+    /// Entries below this number are in the log.
+    logged: AtomicU64,
+    /// Bytes that can be written before the log has more, and bytes that calls under way have been promised.
     room: AtomicU64,
     promised: AtomicU64,
     calls: AtomicU64,
-    /// The disk has failed: what was written last may not last, and nothing more is begun.
+    /// The log has no room for more, or its disk has failed: nothing more is begun.
+    full: AtomicBool,
     failed: AtomicBool,
     _owned: Owned,
-}
-
-/// The end that is written at.
-#[derive(Debug)]
-struct Writer {
-    chain: Chain,
-    segment: Arc<dyn Region>,
-    /// The word that the next entry begins at.
-    at: usize,
-    /// The number of the newest segment.
-    newest: u64,
-    spare: Vec<Arc<dyn Region>>,
-    /// Segments with entries that a loss of power could still take.
-    unsynced: Vec<Arc<dyn Region>>,
-    entry: Vec<u8>,
 }
 
 /// A segment's file.
@@ -99,55 +97,70 @@ fn path(folder: &str, number: u64) -> String {
     format!("{folder}/{number:08}{SEGMENT}")
 }
 
+/// The numbers of a journal's segments, in their order.
+fn segments(disk: &dyn Disk, folder: &str) -> io::Result<Vec<u64>> {
+    Ok(disk.list(folder)?.iter().filter_map(|name| log::numbered(name)).collect())
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Journal {
-    /// A new journal in a folder of this name, which nobody has used.
+    /// A new journal in a folder of this name, which nobody has used; it takes over from the dead beside it.
     ///
     /// # Errors
     /// The disk has no room for it.
     pub fn new(disk: Arc<dyn Disk>, name: &str, sizes: Sizes) -> io::Result<Self> {
         let owned = disk.own(name)?.ok_or_else(|| io::Error::other("the journal has an owner"))?;
-        let slots = Arc::new(Slots::new(disk.make(&format!("{name}/{SLOTS}"), Slots::BYTES)?));
-        let segment = disk.make(&path(name, 1), sizes.segment)?;
-        let writer = Writer::new(segment, 1);
+        // Last what others look for: a journal without a log has never been written in.
+        let slots = Arc::new(Slots::new(disk.map(&format!("{name}/{SLOTS}"), Slots::BYTES)?));
+        let region = disk.map(&format!("{name}/{HOT}"), sizes.hot)?;
+        let log = Log::new(Arc::clone(&disk), name, sizes)?;
+        let hot = Hot::new(Arc::clone(&region));
         let journal = Self {
             sizes,
             name: name.into(),
-            room: AtomicU64::new(writer.room() as u64),
-            writer: Mutex::new(writer),
-            backlog: Mutex::new(Backlog::new(Read::new(name, Arc::clone(&slots), &[], None))),
+            backlog: Mutex::new(Backlog::new(Read::living(name, Arc::clone(&slots)))),
+            slots,
+            room: AtomicU64::new(hot.room(0, Hot::size(TEXT_BYTES)) as u64),
+            hot: Mutex::new(hot),
+            keeper: Mutex::new(Keeper::new(log, Follower::new(region))),
+            logged: AtomicU64::new(0),
             promised: AtomicU64::new(0),
             calls: AtomicU64::new(0),
+            full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             _owned: owned,
-            slots,
             disk,
         };
-        journal.make_room();
         journal.adopt();
+        journal.carry();
         Ok(journal)
+    }
+
+    /// Whether calls can be begun.
+    #[must_use]
+    pub fn admits(&self) -> bool {
+        !self.failed.load(Relaxed) && !self.full.load(Relaxed)
     }
 
     /// Writes a call down as begun; nothing where it could not be settled for lack of room.
     ///
     /// `record` is what is left of it if nobody ever says more.
-    pub fn begin(&self, record: &mut Record) -> Option<Begun> {
-        if self.failed.load(Relaxed) {
+    pub fn begin(&self, record: &mut Record<'_>) -> Option<Begun> {
+        if !self.admits() {
             return None;
         }
         let number = self.calls.fetch_add(1, Relaxed);
         record.call = number;
         record.end = End::Interrupted;
         let text = record.text();
-        // Numbers that are not known yet make the record longer.
-        let promised = form::size(text.len() + bounds::RECORD_GROWTH) as u64;
+        // What is not known yet makes the record longer.
+        let promised = Hot::size(text.len() + bounds::RECORD_GROWTH) as u64;
         let before = self.promised.fetch_add(promised, AcqRel);
-        let place =
-            if before + promised <= self.room.load(Acquire) { self.slots.take(number, &text) } else { None };
-        let Some(place) = place else {
+        let fits = before + promised <= self.room.load(Acquire);
+        let Some(place) = fits.then(|| self.slots.take(number, &text)).flatten() else {
             self.promised.fetch_sub(promised, AcqRel);
             return None;
         };
@@ -160,7 +173,7 @@ impl Journal {
     }
 
     /// Writes the call's record; from here on a kill changes nothing.
-    pub fn settle(&self, begun: Begun, record: &Record) {
+    pub fn settle(&self, begun: &Begun, record: &Record<'_>) {
         let written = self.append(&record.text());
         self.promised.fetch_sub(begun.promised, AcqRel);
         // A record that found no room stays in its slot, for the next who lives.
@@ -171,111 +184,25 @@ impl Journal {
 
     /// Writes one entry; whether there was room.
     fn append(&self, text: &[u8]) -> bool {
-        let mut writer = lock(&self.writer);
-        let size = form::size(text.len());
-        if text.len() > form::TEXT_BYTES || !writer.fits(size) {
-            self.failed.store(true, Relaxed);
+        if text.len() > TEXT_BYTES {
             return false;
         }
-        writer.write(text);
-        self.room.store(writer.room() as u64, Release);
-        true
-    }
-
-    /// Whether new calls are written down.
-    #[must_use]
-    pub fn admits(&self) -> bool {
-        !self.failed.load(Relaxed) && self.room.load(Acquire) >= (self.sizes.segment / 2) as u64
+        let logged = self.logged.load(Acquire);
+        let mut hot = lock(&self.hot);
+        let written = hot.write(text, logged);
+        self.room.store(hot.room(logged, Hot::size(TEXT_BYTES)) as u64, Release);
+        written
     }
 
     /// The first `limit` records that the ledger has not acknowledged, oldest first.
     #[must_use]
     pub fn records(&self, limit: usize) -> Lines {
-        let written = lock(&self.writer).chain.next;
-        lock(&self.backlog).read(&*self.disk, written, limit)
+        let logged = self.logged.load(Acquire);
+        lock(&self.backlog).read(&*self.disk, logged, limit)
     }
 
     /// The ledger has the first `count` of the records that it was given last.
     pub fn acknowledge(&self, count: usize) {
         lock(&self.backlog).acknowledge(&*self.disk, count);
-    }
-
-    /// Sees to it that a whole segment is free behind the one that is written.
-    fn make_room(&self) {
-        loop {
-            let (newest, spare) = {
-                let writer = lock(&self.writer);
-                (writer.newest, writer.spare.len())
-            };
-            if spare >= bounds::SPARE_SEGMENTS || self.used() + self.sizes.segment as u64 > self.sizes.quota {
-                return;
-            }
-            // The file is made without the lock: it may take long.
-            let Ok(region) = self.disk.make(&path(&self.name, newest + 1), self.sizes.segment) else {
-                return;
-            };
-            let mut writer = lock(&self.writer);
-            writer.newest = newest + 1;
-            writer.spare.insert(0, region);
-            self.room.store(writer.room() as u64, Release);
-        }
-    }
-
-    /// The bytes of all its segments.
-    fn used(&self) -> u64 {
-        let names = self.disk.list(&self.name).unwrap_or_default();
-        names.iter().filter(|name| name.ends_with(SEGMENT)).count() as u64 * self.sizes.segment as u64
-    }
-}
-
-impl Writer {
-    fn new(segment: Arc<dyn Region>, newest: u64) -> Self {
-        let mut writer = Self {
-            chain: Chain::default(),
-            segment,
-            at: 0,
-            newest,
-            spare: Vec::new(),
-            unsynced: Vec::new(),
-            entry: Vec::with_capacity(1024),
-        };
-        writer.begin();
-        writer
-    }
-
-    /// Writes the head of the segment.
-    fn begin(&mut self) {
-        disk::store(self.segment.words(), 0, &journal::head(&self.chain));
-        self.at = form::HEAD_BYTES / 8;
-    }
-
-    /// The bytes that are left, in this segment and the spare ones.
-    fn room(&self) -> usize {
-        // The last entry of a segment may not fit: then its end stays empty.
-        let lost = form::size(form::TEXT_BYTES);
-        let left = (self.segment.words().len().saturating_sub(self.at) * 8).saturating_sub(lost);
-        let spare =
-            self.spare.iter().map(|one| (one.words().len() * 8).saturating_sub(lost + form::HEAD_BYTES));
-        left + spare.sum::<usize>()
-    }
-
-    fn fits(&self, size: usize) -> bool {
-        (self.segment.words().len() - self.at) * 8 >= size || !self.spare.is_empty()
-    }
-
-    fn write(&mut self, text: &[u8]) {
-        let size = form::size(text.len());
-        if (self.segment.words().len() - self.at) * 8 < size
-            && let Some(next) = self.spare.pop()
-        {
-            self.segment = next;
-            self.begin();
-        }
-        journal::write(&mut self.chain, text, &mut self.entry);
-        disk::store(self.segment.words(), self.at, &self.entry);
-        self.at += size / 8;
-        if self.unsynced.last().is_none_or(|last| !Arc::ptr_eq(last, &self.segment)) {
-            self.unsynced.push(Arc::clone(&self.segment));
-        }
     }
 }

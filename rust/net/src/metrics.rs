@@ -253,7 +253,7 @@ impl Metrics {
 
 impl ModelMetrics {
     /// Counts one finished call of this model.
-    pub fn finished(&self, endpoint: Endpoint, record: &Record) {
+    pub fn finished(&self, endpoint: Endpoint, record: &Record<'_>) {
         let row = self.ends.get(endpoint as usize);
         if let Some(counter) = row.and_then(|row| row.get(record.end as usize)) {
             let labels = || CallLabels {

@@ -103,7 +103,8 @@ impl Tally {
     #[must_use]
     pub fn write_down(&mut self) -> bool {
         let mut record = self.record(End::Interrupted);
-        self.begun = self.books.journal.begin(&mut record);
+        let begun = self.books.journal.begin(&mut record);
+        self.begun = begun;
         self.begun.is_some()
     }
 
@@ -125,7 +126,7 @@ impl Tally {
         if let (Some(endpoint), Some((_, metrics))) = (self.endpoint, &self.model) {
             metrics.finished(endpoint, &record);
         }
-        if let Some(begun) = self.begun.take() {
+        if let Some(begun) = &self.begun {
             record.call = begun.number();
             self.books.journal.settle(begun, &record);
         }
@@ -133,16 +134,16 @@ impl Tally {
     }
 
     /// What is known now.
-    fn record(&self, end: End) -> Record {
+    fn record(&self, end: End) -> Record<'_> {
         let (usage, source) = self.meter.read();
         Record {
             call: 0,
-            id: self.id.clone(),
+            id: &self.id,
             at_ms: self.at_ms,
-            key: self.key.clone(),
+            key: self.key.as_deref(),
             endpoint: self.endpoint.map(Endpoint::name),
-            model: self.model.as_ref().map(|(name, _)| Arc::clone(name)),
-            backend: self.backend.clone(),
+            model: self.model.as_ref().map(|(name, _)| &**name),
+            backend: self.backend.as_deref(),
             attempts: self.attempts,
             stream: self.stream,
             status: self.status,

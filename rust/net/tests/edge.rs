@@ -80,7 +80,7 @@ impl Wish {
 }
 
 fn journal() -> Arc<Journal> {
-    let sizes = Sizes { segment: 64 * 1024, ..Sizes::default() };
+    let sizes = Sizes { hot: 64 * 1024, segment: 64 * 1024, ..Sizes::default() };
     Arc::new(Journal::new(Arc::new(Memory::default()), "test", sizes).unwrap())
 }
 

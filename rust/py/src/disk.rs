@@ -1,16 +1,17 @@
-//! The true disk: files mapped into memory.
+//! The true disk: files, some of them mapped into memory.
 //!
-//! Law: the only file that maps memory. A file is made whole before it is mapped, all of its room allocated, so a store
-//! into it never meets a full disk; nobody but its folder's owner has it.
+//! Law: the only file that maps memory. A file is made whole, all of its room allocated, so a store into it never meets a
+//! full disk; nobody but its folder's owner has it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use levada_net::disk::{Disk, Owned, Region};
+use levada_net::disk::{Disk, File, Owned, Region};
 use memmap2::MmapRaw;
 
 /// The file in a folder that its owner has locked.
@@ -22,16 +23,15 @@ pub struct Folder(pub PathBuf);
 
 #[derive(Debug)]
 struct Mapped {
-    file: File,
     map: MmapRaw,
     words: usize,
 }
 
 impl Mapped {
-    fn region(file: File) -> io::Result<Arc<dyn Region>> {
-        let map = MmapRaw::map_raw(&file)?;
+    fn region(file: &fs::File) -> io::Result<Arc<dyn Region>> {
+        let map = MmapRaw::map_raw(file)?;
         let words = map.len() / 8;
-        Ok(Arc::new(Self { file, map, words }))
+        Ok(Arc::new(Self { map, words }))
     }
 }
 
@@ -41,10 +41,52 @@ impl Region for Mapped {
         // writable, and the file is as long, for only its owner changes it. All access is through atomics.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast::<AtomicU64>(), self.words) }
     }
+}
+
+#[derive(Debug)]
+struct Written(fs::File);
+
+impl File for Written {
+    fn write(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, at as u64)
+    }
+
+    fn read(&self, at: usize, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        let mut read = 0;
+        while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, (at + read) as u64) {
+                Ok(0) => break,
+                Ok(some) => read += some,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(read);
+        Ok(bytes)
+    }
 
     fn sync(&self) -> io::Result<()> {
-        // The pages of a shared mapping are the file's own.
-        self.file.sync_data()
+        self.0.sync_data()
+    }
+}
+
+impl Folder {
+    /// A new file with all of its room.
+    fn allocated(&self, path: &str, bytes: usize) -> io::Result<fs::File> {
+        let path = self.0.join(path);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        match allocate(&file, bytes) {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                Err(error)
+            }
+        }
+    }
+
+    fn there(&self, path: &str) -> io::Result<fs::File> {
+        OpenOptions::new().read(true).write(true).open(self.0.join(path))
     }
 }
 
@@ -63,18 +105,20 @@ impl Disk for Folder {
         Ok(names)
     }
 
-    fn make(&self, path: &str, bytes: usize) -> io::Result<Arc<dyn Region>> {
-        let path = self.0.join(path);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        let made = allocate(&file, bytes).and_then(|()| Mapped::region(file));
-        if made.is_err() {
-            let _ = fs::remove_file(&path);
-        }
-        made
+    fn map(&self, path: &str, bytes: usize) -> io::Result<Arc<dyn Region>> {
+        Mapped::region(&self.allocated(path, bytes)?)
     }
 
-    fn open(&self, path: &str) -> io::Result<Arc<dyn Region>> {
-        Mapped::region(OpenOptions::new().read(true).write(true).open(self.0.join(path))?)
+    fn mapped(&self, path: &str) -> io::Result<Arc<dyn Region>> {
+        Mapped::region(&self.there(path)?)
+    }
+
+    fn make(&self, path: &str, bytes: usize) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(Written(self.allocated(path, bytes)?)))
+    }
+
+    fn open(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(Written(self.there(path)?)))
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
@@ -101,7 +145,7 @@ impl Disk for Folder {
 }
 
 /// Gives a new file all of its room.
-fn allocate(file: &File, bytes: usize) -> io::Result<()> {
+fn allocate(file: &fs::File, bytes: usize) -> io::Result<()> {
     let length = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
     // SAFETY: the descriptor is open, and the call touches no memory of ours.
     match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length) } {

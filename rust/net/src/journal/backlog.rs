@@ -1,7 +1,7 @@
 //! What the ledger has not acknowledged yet: this journal's entries, and those that dead ones have left.
 //!
-//! Law: what is handed out is handed out again until it is acknowledged; only then may its segment go. Damage is told
-//! and counted, and what stands behind it is read.
+//! Law: what is handed out is handed out again until it is acknowledged; only then may its segment go. Damage is told,
+//! and what stands behind it is read.
 
 use std::io;
 use std::sync::Arc;
@@ -10,14 +10,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use levada_core::journal::{self as form, Chain, Reader};
 
 use super::slots::Slots;
-use super::{SEGMENT, path};
-use crate::disk::{self, Disk, Owned, Region};
+use super::{path, segments};
+use crate::disk::{Disk, File, Owned};
+
+/// How many bytes of a segment are read at once: any entry fits.
+const CHUNK: usize = 256 * 1024;
 
 /// A place in a journal: everything before it has been read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Place {
     segment: u64,
-    region: Option<Arc<dyn Region>>,
     /// The byte of the segment; zero before its head.
     at: usize,
     chain: Chain,
@@ -27,15 +29,10 @@ struct Place {
 pub struct Source {
     name: Box<str>,
     slots: Arc<Slots>,
-    place: Place,
+    /// Everything before it is acknowledged; nothing before anything was.
+    place: Option<Place>,
     /// It is a dead one's: it goes once all of it is acknowledged.
     owned: Option<Owned>,
-}
-
-impl std::fmt::Debug for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("name", &self.name).field("place", &self.place).finish_non_exhaustive()
-    }
 }
 
 /// Lines for the ledger.
@@ -55,21 +52,47 @@ pub struct Backlog {
     sources: Vec<Source>,
     /// Of the lines handed out last: whose they are, and where each ends.
     handed: Vec<(Box<str>, Place)>,
+    /// What could not be taken over.
+    damages: Vec<String>,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).field("place", &self.place).finish_non_exhaustive()
+    }
 }
 
 impl Source {
-    /// The journal of this name, from its first segment that is there.
-    pub fn new(name: &str, slots: Arc<Slots>, segments: &[String], owned: Option<Owned>) -> Self {
-        let first = segments.iter().find_map(|one| one.strip_suffix(SEGMENT)?.parse().ok()).unwrap_or(1);
-        let place = Place { segment: first, ..Place::default() };
-        Self { name: name.into(), slots, place, owned }
+    /// The journal of this worker.
+    pub fn living(name: &str, slots: Arc<Slots>) -> Self {
+        Self { name: name.into(), slots, place: None, owned: None }
+    }
+
+    /// One whose owner is gone.
+    pub fn dead(name: &str, slots: Arc<Slots>, owned: Owned) -> Self {
+        Self { name: name.into(), slots, place: None, owned: Some(owned) }
+    }
+
+    /// Where it is read from.
+    fn place(&self, disk: &dyn Disk) -> Place {
+        self.place.unwrap_or_else(|| {
+            let all = segments(disk, &self.name).unwrap_or_default();
+            Place { segment: all.first().copied().unwrap_or(1), at: 0, chain: Chain::default() }
+        })
+    }
+
+    /// Whether nothing is left of a dead one.
+    fn is_done(&self, disk: &dyn Disk) -> bool {
+        let acknowledged = self.slots.acknowledged();
+        let open = |entry: Result<(u64, Vec<u8>), String>| !matches!(entry, Ok((number, _)) if number < acknowledged);
+        self.owned.is_some() && !Walk::all(disk, self).any(open) && self.slots.left().is_empty()
     }
 }
 
 impl Backlog {
     /// Of one living journal.
     pub fn new(living: Source) -> Self {
-        Self { sources: vec![living], handed: Vec::new() }
+        Self { sources: vec![living], handed: Vec::new(), damages: Vec::new() }
     }
 
     /// Takes over what a dead one has left.
@@ -78,22 +101,29 @@ impl Backlog {
         self.sources.insert(last, dead);
     }
 
-    /// The first `limit` lines that are not acknowledged, from the oldest on; of the living one those below `written`.
-    pub fn read(&mut self, disk: &dyn Disk, written: u64, limit: usize) -> Lines {
-        let mut lines = Lines::default();
+    /// Notes something that nobody can read.
+    pub fn damaged(&mut self, what: String) {
+        if !self.damages.contains(&what) {
+            self.damages.push(what);
+        }
+    }
+
+    /// The first `limit` lines that are not acknowledged, from the oldest on; of the living one those below `logged`.
+    pub fn read(&mut self, disk: &dyn Disk, logged: u64, limit: usize) -> Lines {
+        let mut lines = Lines { damages: self.damages.clone(), ..Lines::default() };
         self.handed.clear();
-        for source in &mut self.sources {
-            let below = if source.owned.is_none() { written } else { u64::MAX };
-            let mut walk = Walk { disk, name: &source.name, place: source.place.clone(), below };
-            let acknowledged = source.slots.acknowledged().map_or(0, |word| word.load(Relaxed));
+        for source in &self.sources {
+            let below = if source.owned.is_none() { logged } else { u64::MAX };
+            let mut walk = Walk::new(disk, source, below);
+            let acknowledged = source.slots.acknowledged();
             while lines.count < limit {
                 match walk.next() {
                     None => break,
                     Some(Err(damage)) => lines.damages.push(damage),
-                    Some(Ok((number, _))) if number < acknowledged => source.place = walk.place.clone(),
+                    Some(Ok((number, _))) if number < acknowledged => {}
                     Some(Ok((_, text))) => {
                         lines.add(&source.name, &text);
-                        self.handed.push((source.name.clone(), walk.place.clone()));
+                        self.handed.push((source.name.clone(), walk.place));
                     }
                 }
             }
@@ -105,41 +135,30 @@ impl Backlog {
     pub fn acknowledge(&mut self, disk: &dyn Disk, count: usize) {
         for (name, place) in self.handed.drain(..).take(count) {
             let Some(source) = self.sources.iter_mut().find(|source| source.name == name) else { continue };
-            if let Some(word) = source.slots.acknowledged() {
-                word.store(place.chain.next, Relaxed);
-            }
+            source.slots.acknowledge(place.chain.next);
             // Nobody needs what stands before: the segment that is left behind goes.
-            for segment in source.place.segment..place.segment {
+            for segment in source.place(disk).segment..place.segment {
                 let _ = disk.remove(&path(&source.name, segment));
             }
-            source.place = place;
+            source.place = Some(place);
         }
         self.handed.clear();
     }
 
-    /// Removes the dead ones of which nothing is left; how many there still are.
-    pub fn bury(&mut self, disk: &dyn Disk) -> usize {
-        let mut kept = Vec::with_capacity(self.sources.len());
-        for mut source in self.sources.drain(..) {
-            let mut walk = Walk { disk, name: &source.name, place: source.place.clone(), below: u64::MAX };
-            let done = source.owned.is_some() && walk.next().is_none() && source.slots.left().is_empty();
-            match source.owned.take() {
-                Some(owned) if done => {
-                    let _ = bury(disk, &source.name, owned);
-                }
-                owned => {
-                    source.owned = owned;
-                    kept.push(source);
-                }
+    /// Removes the dead ones of which nothing is left.
+    pub fn bury(&mut self, disk: &dyn Disk) {
+        let (done, kept) = self.sources.drain(..).partition(|source| source.is_done(disk));
+        self.sources = kept;
+        for source in done {
+            if let Source { name, owned: Some(owned), .. } = source {
+                let _ = bury(disk, &name, owned);
             }
         }
-        self.sources = kept;
-        self.sources.len() - 1
     }
 }
 
-/// Removes a folder with all that is in it.
-fn bury(disk: &dyn Disk, name: &str, owned: Owned) -> io::Result<()> {
+/// Removes a folder with all that is in it: its log first, for a folder without one is nobody's.
+pub fn bury(disk: &dyn Disk, name: &str, owned: Owned) -> io::Result<()> {
     for file in disk.list(name)? {
         disk.remove(&format!("{name}/{file}"))?;
     }
@@ -157,45 +176,62 @@ impl Lines {
     }
 }
 
-/// Goes through a journal, from segment to segment.
+/// Goes through a journal's log, from segment to segment.
 pub struct Walk<'a> {
     disk: &'a dyn Disk,
     name: &'a str,
     place: Place,
     below: u64,
+    file: Option<Arc<dyn File>>,
+    /// What was read of the file, and where it begins.
+    bytes: Vec<u8>,
+    begin: usize,
 }
 
 impl<'a> Walk<'a> {
-    /// All of a dead journal.
+    /// All of a dead journal that is not acknowledged.
     pub fn all(disk: &'a dyn Disk, source: &'a Source) -> Self {
-        Self { disk, name: &source.name, place: source.place.clone(), below: u64::MAX }
+        Self::new(disk, source, u64::MAX)
     }
 
-    /// The region of the place, and the place behind its head; nothing where no segment has begun there.
-    fn enter(&mut self) -> Option<Result<Arc<dyn Region>, String>> {
-        if let Some(region) = &self.place.region {
-            return Some(Ok(Arc::clone(region)));
+    fn new(disk: &'a dyn Disk, source: &'a Source, below: u64) -> Self {
+        let place = source.place(disk);
+        Self { disk, name: &source.name, place, below, file: None, bytes: Vec::new(), begin: 0 }
+    }
+
+    /// Opens the segment of the place and reads its head; false where none has begun there.
+    fn enter(&mut self) -> Result<bool, String> {
+        let Ok(file) = self.disk.open(&path(self.name, self.place.segment)) else { return Ok(false) };
+        if self.place.at > 0 {
+            self.file = Some(file);
+            return Ok(true);
         }
-        let region = self.disk.open(&path(self.name, self.place.segment)).ok()?;
-        let head = disk::load(region.words(), 0, form::HEAD_BYTES / 8);
+        let head = file.read(0, form::HEAD_BYTES).unwrap_or_default();
         if head.iter().all(|byte| *byte == 0) {
-            return None;
+            return Ok(false);
         }
-        let told = form::begun(&head);
-        let first = self.place.at == 0 && self.place.chain == Chain::default();
+        self.file = Some(file);
         let before = self.place.chain;
-        self.place.region = Some(Arc::clone(&region));
         self.place.at = form::HEAD_BYTES;
-        match told {
-            Ok(chain) => {
-                self.place.chain = chain;
-                if first || before.loose || chain == before {
-                    Some(Ok(region))
-                } else {
-                    Some(Err(self.damage("the segment does not go on where the one before ended")))
-                }
-            }
-            Err(damage) => Some(Err(self.damage(damage.what))),
+        self.place.chain.loose = true;
+        let told = form::begun(&head).map_err(|damage| self.damage(damage.what))?;
+        self.place.chain = told;
+        if before == Chain::default() || before.loose || told == before {
+            Ok(true)
+        } else {
+            Err(self.damage("the segment does not go on where the one before ended"))
+        }
+    }
+
+    /// Reads on where what was read may not hold the whole next entry.
+    fn fill(&mut self) {
+        let end = self.begin + self.bytes.len();
+        let begun = (self.begin..=end).contains(&self.place.at);
+        if let Some(file) = &self.file
+            && (!begun || end - self.place.at < form::size(form::TEXT_BYTES))
+        {
+            self.begin = self.place.at;
+            self.bytes = file.read(self.begin, CHUNK).unwrap_or_default();
         }
     }
 
@@ -210,45 +246,46 @@ impl Iterator for Walk<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let region = match self.enter()? {
-                Ok(region) => region,
-                Err(damage) => return Some(Err(damage)),
-            };
+            if self.file.is_none() {
+                match self.enter() {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    Err(damage) => return Some(Err(damage)),
+                }
+            }
             if self.place.chain.next >= self.below {
                 return None;
             }
-            // A chunk is long enough for any entry; what is cut off at its end is read with the next.
-            let words = region.words();
-            let bytes = disk::load(words, self.place.at / 8, form::size(form::TEXT_BYTES) / 8);
-            let mut reader = Reader::new(&bytes, 0, self.place.chain);
-            match reader.next() {
-                Some(Ok(entry)) => {
-                    let found = (entry.number, entry.text.to_vec());
-                    self.place.at += reader.at();
-                    self.place.chain = reader.stands();
-                    return Some(Ok(found));
-                }
-                Some(Err(damage)) => {
-                    let told = self.damage(damage.what);
-                    self.place.at += reader.at();
-                    self.place.chain = reader.stands();
-                    return Some(Err(told));
-                }
+            self.fill();
+            let mut reader = Reader::new(&self.bytes, self.place.at - self.begin, self.place.chain);
+            let found = reader.next();
+            let (at, chain) = (self.begin + reader.at(), reader.stands());
+            let told = match found {
+                Some(Ok(entry)) => Ok((entry.number, entry.text.to_vec())),
+                Some(Err(damage)) => Err(self.damage(damage.what)),
                 None => {
-                    let mut next = self.place.clone();
-                    next.segment += 1;
-                    next.region = None;
-                    let here = std::mem::replace(&mut self.place, next);
+                    // It may go on in the next segment; if that has not begun, it is waited for here.
+                    let here = (self.place, self.file.take());
+                    self.place.segment += 1;
+                    self.place.at = 0;
                     match self.enter() {
-                        Some(Ok(_)) => {}
-                        Some(Err(damage)) => return Some(Err(damage)),
-                        None => {
-                            self.place = here;
+                        Ok(true) => {
+                            (self.bytes, self.begin) = (Vec::new(), 0);
+                            continue;
+                        }
+                        Ok(false) => {
+                            (self.place, self.file) = here;
                             return None;
+                        }
+                        Err(damage) => {
+                            (self.bytes, self.begin) = (Vec::new(), 0);
+                            return Some(Err(damage));
                         }
                     }
                 }
-            }
+            };
+            (self.place.at, self.place.chain) = (at, chain);
+            return Some(told);
         }
     }
 }

@@ -4,13 +4,19 @@
 //! the middle of this leaves it to be done again, under the same number, which the ledger knows.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 
+use levada_core::journal as form;
 use serde_json::{Map, Value};
 
 use super::backlog::{Source, Walk};
+use super::hot::Follower;
+use super::keeper::Keeper;
+use super::log::Log;
 use super::slots::{Left, Slots};
-use super::{Journal, SLOTS, lock};
+use super::{HOT, Journal, SLOTS, lock, segments};
+use crate::disk::Owned;
 
 impl Journal {
     /// Takes over the journals whose owners are gone.
@@ -20,25 +26,32 @@ impl Journal {
                 continue;
             }
             let Ok(Some(owned)) = self.disk.own(&name) else { continue };
-            let Ok(region) = self.disk.open(&format!("{name}/{SLOTS}")) else {
-                // It died before it had begun.
-                let _ = self.disk.disown(&name, owned);
-                continue;
-            };
-            let slots = Arc::new(Slots::new(region));
-            let segments = self.disk.list(&name).unwrap_or_default();
-            let dead = Source::new(&name, Arc::clone(&slots), &segments, Some(owned));
-            let left = slots.left();
-            let settled = if left.is_empty() { HashSet::new() } else { self.settled(&dead) };
-            for call in left {
-                let done = settled.contains(&call.number) || self.append(&interrupted(&name, &call));
-                if done {
-                    slots.free(call.place);
-                }
+            if segments(&*self.disk, &name).is_ok_and(|all| all.is_empty()) {
+                // It died before it had begun: nobody has written in it.
+                let _ = super::backlog::bury(&*self.disk, &name, owned);
+            } else if let Err(error) = self.inherit(&name, owned) {
+                lock(&self.backlog).damaged(format!("{name}: {error}"));
             }
-            lock(&self.backlog).adopt(dead);
         }
         lock(&self.backlog).bury(&*self.disk);
+    }
+
+    fn inherit(&self, name: &str, owned: Owned) -> io::Result<()> {
+        let slots = Arc::new(Slots::new(self.disk.mapped(&format!("{name}/{SLOTS}"))?));
+        let log = Log::of_dead(Arc::clone(&self.disk), name, self.sizes)?;
+        let follower = Follower::of_dead(self.disk.mapped(&format!("{name}/{HOT}"))?, log.next());
+        Keeper::new(log, follower).carry()?;
+        let dead = Source::dead(name, Arc::clone(&slots), owned);
+        let left = slots.left();
+        let settled = if left.is_empty() { HashSet::new() } else { self.settled(&dead) };
+        for call in left {
+            let fits = call.text.len() <= form::TEXT_BYTES;
+            if settled.contains(&call.number) || (fits && self.append(&interrupted(name, &call))) {
+                slots.free(call.place);
+            }
+        }
+        lock(&self.backlog).adopt(dead);
+        Ok(())
     }
 
     /// The numbers of the calls whose records a dead journal has.

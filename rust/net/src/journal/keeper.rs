@@ -1,13 +1,18 @@
-//! The thread that keeps a journal: flushes it, makes room, takes over from the dead.
+//! The thread that keeps a journal: carries what is hot into the log, and takes over from the dead.
 //!
-//! Law: the only place that waits for the disk. A flush that fails is never tried again on the same file: what it told
-//! is lost, so nothing more is begun.
+//! Law: the only place that waits for the disk. A flush that fails is never tried again: what it told is lost, so nothing
+//! more is begun.
 
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::thread;
 use std::time::Duration;
 
+use levada_core::journal::TEXT_BYTES;
+
+use super::hot::{Follower, Hot};
+use super::log::Log;
 use super::{Journal, lock};
 
 /// A loss of power takes no more than this and one flush.
@@ -15,19 +20,49 @@ const FLUSH: Duration = Duration::from_millis(50);
 /// The dead are looked for every so many turns.
 const LOOK: u32 = 20;
 
+/// What the thread works with.
+#[derive(Debug)]
+pub struct Keeper {
+    log: Log,
+    follower: Follower,
+    /// What the log had no room for.
+    held: Option<Vec<u8>>,
+}
+
+impl Keeper {
+    /// For this log and what is hot before it.
+    pub fn new(log: Log, follower: Follower) -> Self {
+        Self { log, follower, held: None }
+    }
+
+    /// Carries all that is hot into the log; the number that comes next.
+    ///
+    /// # Errors
+    /// There is no room, or the disk has failed.
+    pub fn carry(&mut self) -> io::Result<u64> {
+        while let Some(text) = self.held.take().or_else(|| self.follower.next()) {
+            if let Err(error) = self.log.append(&text) {
+                self.held = Some(text);
+                return Err(error);
+            }
+        }
+        self.log.commit()?;
+        Ok(self.follower.stands())
+    }
+}
+
 impl Journal {
     /// Keeps the journal until nobody else holds it.
     ///
     /// # Errors
     /// There can be no further thread.
-    pub fn keep(self: &Arc<Self>) -> std::io::Result<()> {
+    pub fn keep(self: &Arc<Self>) -> io::Result<()> {
         let kept = Arc::downgrade(self);
         let keep = move || {
             for turn in 1u32.. {
                 thread::sleep(FLUSH);
                 let Some(journal) = kept.upgrade() else { return };
-                journal.flush();
-                journal.make_room();
+                journal.carry();
                 if turn % LOOK == 0 {
                     journal.adopt();
                 }
@@ -36,11 +71,23 @@ impl Journal {
         thread::Builder::new().name("levada-journal".into()).spawn(keep).map(drop)
     }
 
-    /// Makes what has been written last through a loss of power.
-    pub(super) fn flush(&self) {
-        let unsynced = std::mem::take(&mut lock(&self.writer).unsynced);
-        if unsynced.iter().any(|segment| segment.sync().is_err()) {
-            self.failed.store(true, Relaxed);
+    /// Carries what is hot into the log, and says whether more may be begun.
+    pub(super) fn carry(&self) {
+        if self.failed.load(Relaxed) {
+            return;
+        }
+        let mut keeper = lock(&self.keeper);
+        // Without a segment to spare what is under way has room where it is hot, and nothing more is begun.
+        let spare = keeper.log.make_room();
+        match keeper.carry() {
+            Ok(next) => {
+                self.logged.store(next, Release);
+                let room = lock(&self.hot).room(next, Hot::size(TEXT_BYTES));
+                self.room.store(room as u64, Release);
+                self.full.store(!spare, Relaxed);
+            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.full.store(true, Relaxed),
+            Err(_) => self.failed.store(true, Relaxed),
         }
     }
 }

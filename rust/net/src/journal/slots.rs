@@ -1,9 +1,8 @@
 //! The calls that are under way, where a dead process has left them: each has a slot with its record so far.
 //!
-//! Law: a slot is taken at admission and freed when its record is in the journal, so that whoever finds one taken
-//! knows a call that nobody has settled. Numbers in it only grow; a torn one is an older one.
+//! Law: a slot is taken at admission and freed when its record is written, so that whoever finds one taken knows a call
+//! that nobody has settled. Numbers in it only grow; a torn one is an older one.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,20 +11,21 @@ use levada_core::usage::{Source, Usage};
 
 use crate::disk::{self, Region};
 
-/// The words of a slot.
+/// The word that remembers which entries the ledger has.
+const ACKNOWLEDGED: usize = 0;
+/// The slots' calls, one word each: a call's number and one, or zero while its slot is free. They lie together, so that
+/// to look for open calls is to look at few pages.
+const CALLS: usize = 8;
+/// The slots behind them.
+const SLOTS: usize = CALLS + bounds::OPEN_CALLS;
 const WORDS: usize = bounds::SLOT_BYTES / 8;
-/// Its call's number, one more than it is; zero while the slot is free.
-const NUMBER: usize = 0;
-/// The counts of tokens.
-const COUNTS: usize = 1;
-const COUNTED: usize = 5;
-/// How they are known.
-const SOURCE: usize = COUNTS + COUNTED;
-/// How many bytes the record has; it stands behind.
+/// In a slot: the counts of tokens, how they are known, how many bytes the record has, the record.
+const COUNTS: usize = 5;
+const SOURCE: usize = COUNTS;
 const LENGTH: usize = SOURCE + 1;
 const TEXT: usize = LENGTH + 1;
 /// The longest record that a slot holds.
-pub const TEXT_BYTES: usize = bounds::SLOT_BYTES - TEXT * 8;
+const TEXT_BYTES: usize = bounds::SLOT_BYTES - TEXT * 8;
 
 /// A call found in a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,28 +50,37 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// How many bytes their file has: one slot more, for what the journal itself has to remember.
-    pub const BYTES: usize = (bounds::OPEN_CALLS + 1) * bounds::SLOT_BYTES;
+    /// How many bytes their file has.
+    pub const BYTES: usize = (SLOTS + bounds::OPEN_CALLS * WORDS) * 8;
 
     /// The slots in `region`; those that are taken stay so.
     #[must_use]
     pub fn new(region: Arc<dyn Region>) -> Self {
-        let count = region.words().len() / WORDS;
-        let taken =
-            |place: &usize| Self::slot(&*region, *place, NUMBER).is_none_or(|word| word.load(Acquire) != 0);
+        let slots = Self { region, free: Mutex::default() };
         // The lowest are used first, and again: what is never used costs no memory.
-        let free = (1..count).rev().filter(|place| !taken(place)).collect();
-        Self { region, free: Mutex::new(free) }
+        let free = (0..bounds::OPEN_CALLS).rev().filter(|place| slots.word(CALLS + place) == 0).collect();
+        Self { free: Mutex::new(free), ..slots }
     }
 
-    /// The word that remembers which entries the ledger has.
+    /// The entries below this number are the ledger's.
     #[must_use]
-    pub fn acknowledged(&self) -> Option<&AtomicU64> {
-        self.region.words().first()
+    pub fn acknowledged(&self) -> u64 {
+        self.word(ACKNOWLEDGED)
     }
 
-    fn slot(region: &dyn Region, place: usize, word: usize) -> Option<&AtomicU64> {
-        region.words().get(place * WORDS + word)
+    /// The ledger has the entries below this number.
+    pub fn acknowledge(&self, number: u64) {
+        self.put(ACKNOWLEDGED, number);
+    }
+
+    fn word(&self, at: usize) -> u64 {
+        self.region.words().get(at).map_or(0, |word| word.load(Acquire))
+    }
+
+    fn put(&self, at: usize, value: u64) {
+        if let Some(word) = self.region.words().get(at) {
+            word.store(value, Release);
+        }
     }
 
     /// Takes a slot for the call of this number; nothing where all are taken or the record is too long.
@@ -80,55 +89,44 @@ impl Slots {
             return None;
         }
         let place = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-        let words = self.region.words();
-        let first = place * WORDS;
-        for word in words.iter().skip(first + COUNTS).take(COUNTED + 1) {
-            word.store(0, Relaxed);
-        }
-        disk::store(words, first + TEXT, text);
-        Self::slot(&*self.region, place, LENGTH)?.store(text.len() as u64, Relaxed);
-        Self::slot(&*self.region, place, NUMBER)?.store(number + 1, Release);
+        let slot = SLOTS + place * WORDS;
+        self.note(place, &Usage::default(), Source::default());
+        self.put(slot + LENGTH, text.len() as u64);
+        disk::store(self.region.words(), slot + TEXT, text);
+        self.put(CALLS + place, number + 1);
         Some(place)
     }
 
     /// Notes how many tokens the call has cost so far.
     pub fn note(&self, place: usize, usage: &Usage, source: Source) {
         let counts = [usage.prompt, usage.completion, usage.cached, usage.created, usage.reasoning];
-        let words = self.region.words().iter().skip(place * WORDS + COUNTS);
+        let words = self.region.words().iter().skip(SLOTS + place * WORDS);
         for (word, count) in words.zip(counts.into_iter().chain([source as u64])) {
             word.store(count, Relaxed);
         }
     }
 
-    /// Frees a slot whose record is in the journal.
+    /// Frees a slot whose record is written.
     pub fn free(&self, place: usize) {
-        if let Some(word) = Self::slot(&*self.region, place, NUMBER) {
-            word.store(0, Release);
-        }
+        self.put(CALLS + place, 0);
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(place);
     }
 
     /// The calls in taken slots.
     #[must_use]
     pub fn left(&self) -> Vec<Left> {
-        let words = self.region.words();
         let of = |place: usize| {
-            let word = |at: usize| Self::slot(&*self.region, place, at).map_or(0, |word| word.load(Acquire));
-            let number = word(NUMBER).checked_sub(1)?;
-            let length = usize::try_from(word(LENGTH)).ok()?.min(TEXT_BYTES);
-            let mut text = disk::load(words, place * WORDS + TEXT, length.div_ceil(8));
+            let number = self.word(CALLS + place).checked_sub(1)?;
+            let slot = SLOTS + place * WORDS;
+            let length = usize::try_from(self.word(slot + LENGTH)).ok()?.min(TEXT_BYTES);
+            let mut text = disk::load(self.region.words(), slot + TEXT, length.div_ceil(8));
             text.truncate(length);
-            let usage = Usage {
-                prompt: word(COUNTS),
-                completion: word(COUNTS + 1),
-                cached: word(COUNTS + 2),
-                created: word(COUNTS + 3),
-                reasoning: word(COUNTS + 4),
-                ..Usage::default()
-            };
-            let source = Source::ALL.into_iter().find(|one| *one as u64 == word(SOURCE)).unwrap_or_default();
-            Some(Left { place, number, text, usage, source })
+            let [prompt, completion, cached, created, reasoning] =
+                std::array::from_fn(|count| self.word(slot + count));
+            let usage = Usage { prompt, completion, cached, created, reasoning, ..Usage::default() };
+            let source = Source::ALL.into_iter().find(|one| *one as u64 == self.word(slot + SOURCE));
+            Some(Left { place, number, text, usage, source: source.unwrap_or_default() })
         };
-        (1..words.len() / WORDS).filter_map(of).collect()
+        (0..bounds::OPEN_CALLS).filter_map(of).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! A disk in memory, which can be cut off from power and can run out of room.
+//! A disk in memory, which can be cut off from power, run out of room and break.
 #![allow(dead_code)] // each of its users needs some of it
 
 use std::collections::BTreeMap;
@@ -7,32 +7,48 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
-use super::disk::{Disk, Owned, Region};
+use super::disk::{Disk, File, Owned, Region};
 
 #[derive(Debug)]
-struct File {
-    words: Vec<AtomicU64>,
-    durable: Mutex<Vec<u64>>,
+struct Mapped(Vec<AtomicU64>);
+
+impl Region for Mapped {
+    fn words(&self) -> &[AtomicU64] {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+struct Written {
+    bytes: Mutex<Vec<u8>>,
+    durable: Mutex<Vec<u8>>,
     broken: Arc<Mutex<bool>>,
 }
 
-impl Region for File {
-    fn words(&self) -> &[AtomicU64] {
-        &self.words
+impl File for Written {
+    fn write(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.lock().unwrap()[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read(&self, at: usize, count: usize) -> io::Result<Vec<u8>> {
+        let bytes = self.bytes.lock().unwrap();
+        Ok(bytes[at.min(bytes.len())..(at + count).min(bytes.len())].to_vec())
     }
 
     fn sync(&self) -> io::Result<()> {
         if *self.broken.lock().unwrap() {
             return Err(io::Error::other("the disk is broken"));
         }
-        *self.durable.lock().unwrap() = self.words.iter().map(|word| word.load(Relaxed)).collect();
+        self.durable.lock().unwrap().clone_from(&self.bytes.lock().unwrap());
         Ok(())
     }
 }
 
 #[derive(Debug, Default)]
 struct Held {
-    files: BTreeMap<String, Arc<File>>,
+    mapped: BTreeMap<String, Arc<Mapped>>,
+    written: BTreeMap<String, Arc<Written>>,
     owners: BTreeMap<String, Arc<()>>,
 }
 
@@ -51,11 +67,14 @@ impl Memory {
     pub fn lose_power(&self) {
         let mut held = self.held.lock().unwrap();
         held.owners.values_mut().for_each(|owner| *owner = Arc::default());
-        for file in held.files.values() {
-            let durable = file.durable.lock().unwrap();
-            for (at, word) in file.words.iter().enumerate() {
-                word.store(durable.get(at).copied().unwrap_or_default(), Relaxed);
-            }
+        for file in held.mapped.values() {
+            file.0.iter().for_each(|word| word.store(0, Relaxed));
+        }
+        for file in held.written.values() {
+            let (mut bytes, durable) = (file.bytes.lock().unwrap(), file.durable.lock().unwrap());
+            let length = bytes.len();
+            bytes.clone_from(&durable);
+            bytes.resize(length, 0);
         }
     }
 
@@ -67,7 +86,16 @@ impl Memory {
     /// Changes a bit of a file.
     pub fn flip(&self, path: &str, bit: usize) {
         let held = self.held.lock().unwrap();
-        held.files[path].words[bit / 64].fetch_xor(1 << (bit % 64), Relaxed);
+        held.written[path].bytes.lock().unwrap()[bit / 8] ^= 1 << (bit % 8);
+    }
+
+    fn take_room(&self) -> io::Result<()> {
+        let mut room = self.room.lock().unwrap();
+        if *room == Some(0) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        *room = room.map(|room| room - 1);
+        Ok(())
     }
 }
 
@@ -77,32 +105,44 @@ impl Disk for Memory {
         if folder.is_empty() {
             return Ok(held.owners.keys().cloned().collect());
         }
-        let inside = |path: &String| Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned());
-        Ok(held.files.keys().filter_map(inside).collect())
+        let all = held.mapped.keys().chain(held.written.keys());
+        let inside = all.filter_map(|path| Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned()));
+        let mut names: Vec<_> = inside.collect();
+        names.sort();
+        Ok(names)
     }
 
-    fn make(&self, path: &str, bytes: usize) -> io::Result<Arc<dyn Region>> {
-        let mut room = self.room.lock().unwrap();
-        if *room == Some(0) {
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
-        *room = room.map(|room| room - 1);
-        let words = (0..bytes / 8).map(|_| AtomicU64::new(0)).collect();
-        let file = Arc::new(File { words, durable: Mutex::default(), broken: Arc::clone(&self.broken) });
-        let before = self.held.lock().unwrap().files.insert(path.to_owned(), Arc::clone(&file));
+    fn map(&self, path: &str, bytes: usize) -> io::Result<Arc<dyn Region>> {
+        let file = Arc::new(Mapped((0..bytes / 8).map(|_| AtomicU64::new(0)).collect()));
+        assert!(self.held.lock().unwrap().mapped.insert(path.to_owned(), Arc::clone(&file)).is_none());
+        Ok(file)
+    }
+
+    fn mapped(&self, path: &str) -> io::Result<Arc<dyn Region>> {
+        let held = self.held.lock().unwrap();
+        let file = held.mapped.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::clone(file) as Arc<dyn Region>)
+    }
+
+    fn make(&self, path: &str, bytes: usize) -> io::Result<Arc<dyn File>> {
+        self.take_room()?;
+        let bytes = Mutex::new(vec![0; bytes]);
+        let file = Arc::new(Written { bytes, durable: Mutex::default(), broken: Arc::clone(&self.broken) });
+        let before = self.held.lock().unwrap().written.insert(path.to_owned(), Arc::clone(&file));
         assert!(before.is_none(), "{path} is there already");
         Ok(file)
     }
 
-    fn open(&self, path: &str) -> io::Result<Arc<dyn Region>> {
+    fn open(&self, path: &str) -> io::Result<Arc<dyn File>> {
         let held = self.held.lock().unwrap();
-        let file = held.files.get(path).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::clone(file) as Arc<dyn Region>)
+        let file = held.written.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::clone(file) as Arc<dyn File>)
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        let removed = self.held.lock().unwrap().files.remove(path);
-        removed.map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let mut held = self.held.lock().unwrap();
+        let gone = held.written.remove(path).is_some() || held.mapped.remove(path).is_some();
+        gone.then_some(()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn own(&self, folder: &str) -> io::Result<Option<Owned>> {
