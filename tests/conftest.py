@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import served
 from engine import Engine, write_tiny_model
 from upstream import ScriptedBackend
+
+# How long an example takes says what else the machine does, not whether it is right.
+hypothesis.settings.register_profile("levada", deadline=None)
+hypothesis.settings.load_profile("levada")
 
 
 @pytest.fixture
