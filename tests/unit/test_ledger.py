@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,34 @@ async def test_records_are_acknowledged_once_they_are_written(
     said = capsys.readouterr().out
     assert said.count("the ledger cannot be written") == 2
     assert said.count("at byte 40") == 2  # by each of the two, once
+
+
+@pytest.mark.asyncio
+async def test_calls_that_keep_the_machine_busy_come_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = 0.0
+    monkeypatch.setattr(time, "process_time", lambda: used)
+    gateway, ledger = FakeGateway(), Ledger(store)
+
+    async def seconds(records: int) -> float:
+        gateway.lines = [line(call) for call in range(records)]
+        task = asyncio.create_task(Collector(gateway, ledger).run())  # type: ignore[arg-type]
+        began = time.monotonic()
+        async with asyncio.timeout(10):
+            while gateway.lines:
+                nonlocal used
+                await asyncio.sleep(0.001)
+                used += time.monotonic() - began if busy else 0
+        task.cancel()
+        return time.monotonic() - began
+
+    monkeypatch.setattr(collector, "BATCH", 10)
+    busy = False
+    quiet = await seconds(40)
+    busy = True
+    assert await seconds(40) > quiet + 3 * collector.LOOK_SECONDS
+    # Whatever they do, the ledger is not left behind for ever.
+    monkeypatch.setattr(collector, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(collector, "SHARE", 1_000_000)
+    assert await seconds(40) < 5

@@ -1,12 +1,13 @@
 """Carries the journal's records into the ledger.
 
 Law: what the ledger has is acknowledged, and nothing else; while it cannot write, the journal grows
-and calls go on.
+and calls go on. Calls come first: while they keep the machine busy, the ledger has a small share.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,11 +22,18 @@ log = structlog.get_logger(__name__)
 
 # A call is in the ledger this long after its end at the latest, while the store keeps up.
 PAUSE_SECONDS = 0.2
+# How long is looked before it is known how busy the machine is.
+LOOK_SECONDS = 0.02
 # The pause after a store that could not write, doubled up to the longest.
 RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
 # Records of one transaction.
-BATCH = 2000
+BATCH = 1000
+# Calls keep the machine busy when they take more than this part of a core.
+BUSY = 0.25
+# Then the ledger has one part in so many of a core, until it has been behind for so long.
+SHARE = 32
+PATIENCE_SECONDS = 60.0
 
 
 class Collector:
@@ -35,11 +43,13 @@ class Collector:
         self._gateway = gateway
         self._ledger = ledger
         self._told: set[str] = set()
+        self._caught_up = time.monotonic()
 
     async def run(self) -> None:
         """Until it is cancelled."""
         wait = RETRY_SECONDS
         while True:
+            began = time.monotonic()
             try:
                 took = await self._take()
             except StoreError as error:
@@ -48,8 +58,19 @@ class Collector:
                 wait = min(wait * 2, LONGEST_RETRY_SECONDS)
                 continue
             wait = RETRY_SECONDS
-            if took < BATCH:
-                await asyncio.sleep(PAUSE_SECONDS)
+            await self._rest(took, time.monotonic() - began)
+
+    async def _rest(self, took: int, spent: float) -> None:
+        """While there may be more, until calls that keep the machine busy had their share of it."""
+        used, began = time.process_time(), time.monotonic()
+        if took < BATCH:
+            self._caught_up = began
+            await asyncio.sleep(PAUSE_SECONDS)
+            return
+        busy = began - self._caught_up < PATIENCE_SECONDS
+        while busy and time.monotonic() - began < spent * (SHARE - 1):
+            await asyncio.sleep(LOOK_SECONDS)
+            busy = time.process_time() - used > (time.monotonic() - began) * BUSY
 
     async def end(self) -> None:
         """Takes what is left; what cannot be written now is found by the next worker."""

@@ -6,10 +6,10 @@ number of the call, which no client can choose, and a second row of the same id 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
 from sqlalchemy import Row, Select, func, select
 
 if TYPE_CHECKING:
@@ -36,13 +36,15 @@ class Ledger:
         self._calls = store.metadata.tables["calls"]
         columns = [one.name for one in self._calls.columns if one.name != "id"]
         self._told = [_NAMES.get(name, name) for name in columns]
-        # In the driver's own words: to put a row together takes the toolkit longer than to write it.
-        marks = ", ".join("?" * (1 + len(columns)))
-        self._insert = f"INSERT OR IGNORE INTO calls (id, {', '.join(columns)}) VALUES ({marks})"
+        # In the driver's own words: to put a row together takes the toolkit longer than to write.
+        into = f"INSERT OR IGNORE INTO calls (id, {', '.join(columns)})"
+        self._insert = f"{into} VALUES ({', '.join('?' * (1 + len(columns)))})"
 
     async def take(self, lines: bytes) -> int:
         """Writes the journal's lines, all or none; how many there were. StoreError, ValueError."""
-        rows = [self._row(json.loads(line)) for line in lines.splitlines()]
+        # Read at once: an array is read in a third of the time of its lines.
+        records = from_json(b"[" + b",".join(lines.splitlines()) + b"]")
+        rows = [self._row(record) for record in records]
         if rows:
             # The same row again is no news: the journal tells until it knows that it was heard.
             async with self._store.writing() as connection:

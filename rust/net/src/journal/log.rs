@@ -139,7 +139,9 @@ impl Log {
             if (used + 1) * self.sizes.segment as u64 > self.sizes.quota {
                 break;
             }
-            let Ok(file) = self.disk.make(&path(&self.folder, self.newest + 1), self.sizes.segment) else { break };
+            let Ok(file) = self.disk.make(&path(&self.folder, self.newest + 1), self.sizes.segment) else {
+                break;
+            };
             self.newest += 1;
             self.spare.push_back(file);
         }
