@@ -63,8 +63,18 @@ class Call:
 class Gateway:
     """The engine. One per worker, made in the process that serves: threads survive no fork."""
 
-    def __new__(cls, snapshot: bytes, data_dir: str, threads: int = 0) -> Gateway:
+    def __new__(
+        cls,
+        snapshot: bytes,
+        data_dir: str,
+        threads: int = 0,
+        power: bool = False,
+        quota: int = 0,
+    ) -> Gateway:
         """An engine with this snapshot and no keys; 0 threads means one per core.
+
+        With `power`, an answer's last bytes wait until its record would survive a loss of power.
+        `quota` is how many bytes the journal may take; 0 means 8 GiB.
 
         Raises ConfigError with every problem of the snapshot; ValueError without the directory.
         """

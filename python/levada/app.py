@@ -51,7 +51,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 # How often the end of the calls is looked for at a stop.
 LOOK_SECONDS = 0.05
 
-MakeGateway = Callable[[bytes, str, int], "Gateway"]
+MakeGateway = Callable[[bytes, str, Config], "Gateway"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class App:
         if self._inherited is None:
             await first_key(store)
         document = snapshot.compile(config, {}, version=1, pepper=store.pepper, enclosed=enclosed)
-        gateway = self._make(document, str(data), config.threads)
+        gateway = self._make(document, str(data), config)
         stack.callback(gateway.close)
         return store, gateway, Running(gateway, self._source, config, enclosed, store.pepper)
 
@@ -298,11 +298,13 @@ def complete(scope: Scope) -> None:
     scope["headers"] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
 
 
-def native(document: bytes, data: str, threads: int) -> Gateway:
+def native(document: bytes, data: str, config: Config) -> Gateway:
     """The engine; built in the process that serves, never before a fork."""
     from levada._native import Gateway
 
-    return Gateway(document, data, threads)
+    journal = config.journal
+    power = journal.durability == "power"
+    return Gateway(document, data, config.threads, power, journal.quota_bytes)
 
 
 def create_app(

@@ -63,6 +63,7 @@ class Listen(Section):
     tls: Tls | None = None
 
 
+Counts = Literal["final", "continuous_usage_stats", "timings_per_token"]
 Lack = Literal["responses", "n", "base64", "null", "guided", "max_tokens", "max_completion_tokens"]
 
 
@@ -77,6 +78,7 @@ class Backend(Section):
     ca: FilePath | None = None
     engine: Literal["auto", "llama.cpp", "vllm", "sglang", "other"] = "auto"
     lacks: tuple[Lack, ...] | None = None
+    counts: Counts | None = None
 
     @property
     def origin(self) -> str:
@@ -196,6 +198,19 @@ class Limits(Section):
     connections_per_ip: Count = Field(default=0, ge=0, le=1000000)
 
 
+class Journal(Section):
+    """What a record outlives before the client has its last byte, and the disk that it may take."""
+
+    durability: Literal["process", "power"] = "process"
+    quota_bytes: Count = Field(default=8589934592, ge=67108864, le=1125899906842624)
+
+
+class Billing(Section):
+    """What is charged where a provider may choose."""
+
+    charge_prompt_on_abort: bool = True
+
+
 class Retry(Section):
     """The retry budget: a share of the calls, plus a few a second."""
 
@@ -265,6 +280,8 @@ class Config(Section):
     auth: Auth = Auth()
     deadlines: Deadlines = Deadlines()
     limits: Limits = Limits()
+    journal: Journal = Journal()
+    billing: Billing = Billing()
     retry: Retry = Retry()
     breaker: Breaker = Breaker()
     health: Health = Health()

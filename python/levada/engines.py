@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from levada.config import Lack
+from levada.config import Counts, Lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,22 @@ class Engine:
     owner: str
     member: str = ""
     lacks: tuple[Lack, ...] = ()
+    counts: Counts = "final"
 
 
 ENGINES = (
     # It takes `encoding_format: null` for a value, and refuses it.
-    Engine("llama.cpp", "llamacpp", member="meta", lacks=("null",)),
-    Engine("sglang", "sglang"),
+    Engine("llama.cpp", "llamacpp", member="meta", lacks=("null",), counts="timings_per_token"),
+    Engine("sglang", "sglang", counts="continuous_usage_stats"),
     # SGLang says `max_model_len` too, and its owner with it. vLLM passes over `guided_json`
     # and its siblings without a word.
-    Engine("vllm", "vllm", member="max_model_len", lacks=("guided",)),
+    Engine(
+        "vllm",
+        "vllm",
+        member="max_model_len",
+        lacks=("guided",),
+        counts="continuous_usage_stats",
+    ),
 )
 
 
@@ -44,6 +51,11 @@ class Learned:
 def lacks(name: str | None) -> tuple[Lack, ...]:
     """What the engine of this name lacks; nothing is known of others."""
     return next((engine.lacks for engine in ENGINES if engine.name == name), ())
+
+
+def counts(name: str | None) -> Counts:
+    """When the engine of this name tells counts; others are asked for the final ones."""
+    return next((engine.counts for engine in ENGINES if engine.name == name), "final")
 
 
 def recognised(entries: Sequence[Mapping[str, Any]]) -> str | None:

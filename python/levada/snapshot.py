@@ -88,6 +88,7 @@ def compile(
             "body_bytes": config.limits.body_bytes,
             "event_bytes": config.limits.event_bytes,
         },
+        "charge_prompt_on_abort": config.billing.charge_prompt_on_abort,
         "retry": config.retry.model_dump(),
         "breaker": config.breaker.model_dump(),
         "profiles": [made.form for made in enclosed.profiles],
@@ -187,6 +188,7 @@ def _backend(backend: Backend, served: Mapping[str, Served], enclosed: Enclosed)
         "verify": backend.verify,
         "ca": enclosed.ca.get(backend.name),
         "lacks": list(lacks),
+        "counts": backend.counts or engines.counts(engine),
     }
 
 

@@ -48,7 +48,7 @@ class FakeCaller:
 class FakeGateway:
     """The boundary as the Python side sees it."""
 
-    def __init__(self, document: bytes = b"{}", data: str = "", threads: int = 0) -> None:
+    def __init__(self, document: bytes = b"{}", data: str = "") -> None:
         self.documents = [json.loads(document)]
         self.seen: list[tuple[Any, ...]] = []
         self.caller: Any = FakeCaller()

@@ -19,6 +19,7 @@ from fake_gateway import FakeCall, FakeGateway
 from levada import app as module
 from levada.admin.auth import Guard
 from levada.app import App, Inheritance, Tasks, create_app
+from levada.config import Config
 from levada.inference import Inference
 from levada.loading import ConfigProblems, Overrides, Source
 from levada.sockets import bind, bind_local
@@ -77,8 +78,8 @@ class Built:
     def __init__(self) -> None:
         self.gateways: list[FakeGateway] = []
 
-    def __call__(self, document: bytes, data: str, threads: int) -> Any:
-        self.gateways.append(FakeGateway(document, data, threads))
+    def __call__(self, document: bytes, data: str, *_: object) -> Any:
+        self.gateways.append(FakeGateway(document, data))
         return self.gateways[-1]
 
     @property
@@ -216,10 +217,10 @@ async def test_a_guest_may_have_its_data_in_a_temporary_folder(tmp_path: Path) -
     file.write_text(f"data: null\nbackends: [{{name: one, url: '{BACKEND}'}}]\n")
     folders: list[str] = []
 
-    def make(document: bytes, data: str, threads: int) -> Any:
+    def make(document: bytes, data: str, config: Config) -> Any:
         folders.append(data)
         assert os.path.isdir(data)
-        return FakeGateway(document, data, threads)
+        return FakeGateway(document, data)
 
     async with lifespan(create_app(Source(file), None, make)):
         pass

@@ -56,6 +56,8 @@ def test_what_an_engine_lacks() -> None:
     assert engines.lacks("llama.cpp") == ("null",)
     assert engines.lacks("vllm") == ("guided",)
     assert [engines.lacks(name) for name in ("sglang", "other", None)] == [()] * 3
+    assert engines.counts("vllm") == engines.counts("sglang") == "continuous_usage_stats"
+    assert [engines.counts(name) for name in ("llama.cpp", None)] == ["timings_per_token", "final"]
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,11 @@ def test_the_whole_document() -> None:
         "auth": {"pepper": PEPPER.hex(), "allow_opaque": True, "jwt": []},
         "backends": [
             {"name": "a", "url": "http://a:8000", "path": "", "key": "sk-upstream"}
-            | {"verify": True, "ca": None, "lacks": []},
+            | {"verify": True, "ca": None, "lacks": [], "counts": "final"},
             {"name": "b", "url": "https://b", "path": "/openai/v1", "key": None}
-            | {"verify": True, "ca": "CA", "lacks": []},
+            | {"verify": True, "ca": "CA", "lacks": [], "counts": "final"},
             {"name": "c", "url": "http://c", "path": "/v1", "key": None}
-            | {"verify": False, "ca": None, "lacks": ["n", "null"]},
+            | {"verify": False, "ca": None, "lacks": ["n", "null"], "counts": "final"},
         ],
         "models": [
             {"name": "large", **model, "pool": [{"backend": b, "upstream": "large"}]},
@@ -64,6 +64,7 @@ def test_the_whole_document() -> None:
         ],
         "deadlines": {"connect": 2.0, "first_byte": 120.0, "idle": 60.0, "total": 3600.0},
         "limits": {"body_bytes": None, "event_bytes": 1048576},
+        "charge_prompt_on_abort": True,
         "retry": {"ratio": 0.1, "per_second": 3.0},
         "breaker": {"failures": 3, "open_seconds": 5.0},
         "profiles": [{"name": "p"}, {"name": "q"}],

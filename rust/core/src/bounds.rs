@@ -62,6 +62,12 @@ pub const POOL_IDLE: usize = 4096;
 /// How long an idle backend connection is kept: below the 5 s after which vLLM's server closes it.
 pub const POOL_IDLE_SECONDS: u64 = 4;
 
+/// The choices of one stream whose counts are told apart: as many as OpenAI's `n` allows.
+pub const CHOICES: usize = 128;
+
+/// The largest count of tokens that is believed: 128 choices of half a million.
+pub const MOST_TOKENS: u64 = 64 * 1024 * 1024;
+
 /// Calls under way at once, each with a slot in the journal: four times what one gateway is measured with.
 pub const OPEN_CALLS: usize = 8 * 1024;
 

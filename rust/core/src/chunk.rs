@@ -22,6 +22,8 @@ pub struct Style {
     pub cache_counters: bool,
     /// A chunk with choices tells no usage: the client has not asked for it.
     pub hide_usage: bool,
+    /// A chunk with choices tells no timings before the end: the client has not asked for them.
+    pub hide_timings: bool,
     /// Of several tool calls only the first is passed on.
     pub one_call: bool,
     /// Vectors of numbers become base64.
@@ -55,12 +57,16 @@ impl Style {
 pub struct Chunk {
     /// The token counts, when it tells them.
     pub usage: Option<Usage>,
+    /// What llama.cpp's timings tell of the tokens so far.
+    pub timings: Option<Usage>,
     /// It has a `usage` member, be it null.
     pub has_usage: bool,
     /// Some choice has a finish reason, or an image is complete.
     pub finish: bool,
     /// It has at least one choice.
     pub choices: bool,
+    /// The number of its last choice.
+    pub choice: u64,
     /// It carries a piece of the answer.
     pub content: bool,
     /// It is an error object instead of a chunk.
@@ -75,6 +81,10 @@ pub struct Chunk {
     pub created_at: Range<usize>,
     /// Where the value of `choices` stands.
     pub choices_at: Range<usize>,
+    /// Where the value of `timings` stands.
+    pub timings_at: Range<usize>,
+    /// Where the value of `system_fingerprint` stands.
+    pub fingerprint_at: Range<usize>,
     /// Where `usage` stands, with one comma beside it, and its value.
     pub usage_at: (Range<usize>, Range<usize>),
 }
@@ -91,13 +101,15 @@ pub fn read(data: &[u8], style: &Style) -> Result<Chunk, Wrong> {
         scanner.end()?;
         return Ok(reader.chunk);
     }
-    let (mut fingerprint, mut usage) = (Place::default(), Place::default());
+    let (mut fingerprint, mut usage, mut timings) = (Place::default(), Place::default(), Place::default());
     let span = scanner.object(|key, scanner| {
         fingerprint.member(key.raw == b"system_fingerprint", scanner.key_at());
         usage.member(key.raw == b"usage", scanner.key_at());
+        timings.member(key.raw == b"timings", scanner.key_at());
         reader.member(key.raw, scanner)?;
         fingerprint.end(scanner.at());
         usage.end(scanner.at());
+        timings.end(scanner.at());
         Ok(())
     })?;
     scanner.end()?;
@@ -106,6 +118,10 @@ pub fn read(data: &[u8], style: &Style) -> Result<Chunk, Wrong> {
     }
     if style.hide_usage && reader.chunk.choices && reader.chunk.usage.is_some() {
         reader.chunk.edits = reader.chunk.without_usage();
+    }
+    let early = reader.chunk.choices && !reader.chunk.finish;
+    if let Some(span) = timings.found(span.end - 1).filter(|_| style.hide_timings && early) {
+        reader.chunk.edits.push(Edit { span, with: "".into() });
     }
     let edits = &mut reader.chunk.edits;
     match (style.fingerprint, fingerprint.found(span.end - 1)) {
@@ -197,6 +213,13 @@ impl Reader<'_> {
                 scanner.array(|_, scanner| vector::in_base64(scanner, &mut self.chunk.edits))?;
             }
             b"usage" => self.usage(scanner)?,
+            b"timings" => {
+                scanner.peek();
+                let start = scanner.at();
+                self.chunk.timings = usage::timings(scanner)?;
+                self.chunk.timings_at = start..scanner.at();
+            }
+            b"system_fingerprint" => self.chunk.fingerprint_at = scanner.value()?.1,
             b"error" => self.chunk.error |= scanner.value()?.0 != Kind::Null,
             b"object" => {
                 let (kind, span) = scanner.value()?;
@@ -269,6 +292,10 @@ impl Reader<'_> {
         scanner.object::<Wrong>(|key, scanner| {
             match key.raw {
                 b"finish_reason" => self.chunk.finish |= scanner.value()?.0 != Kind::Null,
+                b"index" => {
+                    let span = scanner.value()?.1;
+                    self.chunk.choice = scanner.text(&span).parse().unwrap_or_default();
+                }
                 b"text" => self.chunk.content |= says(scanner)?,
                 b"delta" | b"message" if scanner.peek() == Some(b'{') => self.said(scanner)?,
                 _ => {

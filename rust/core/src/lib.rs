@@ -10,6 +10,7 @@ pub mod auth;
 pub mod bounds;
 pub mod breaker;
 pub mod chunk;
+pub mod counts;
 pub mod endpoint;
 pub mod form;
 pub mod hosts;

@@ -5,6 +5,7 @@
 //! `[DONE]` of a finished one whose backend sends none, and the usage chunk of one whose backend tells usage elsewhere.
 //! Nothing follows an end. What is told as a response goes through all of this first.
 
+mod finish;
 mod last;
 
 use bytes::{Bytes, BytesMut};
@@ -16,7 +17,8 @@ use crate::responses::Stream;
 use crate::splice::{self, Edit};
 use crate::sse::{self, Reframer};
 use crate::upstream;
-use crate::usage::Meter;
+use crate::usage::{Choices, Meter};
+use finish::Finish;
 use last::Last;
 
 pub(crate) const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -28,6 +30,9 @@ pub struct Options {
     pub dialect: Dialect,
     /// The client asked for the usage chunk.
     pub include_usage: bool,
+    /// The usage chunk is asked for by the gateway alone: what an engine moves into it is put back where it stands
+    /// without one.
+    pub hold_finish: bool,
     /// The client asked for more than one choice.
     pub several: bool,
     /// What is changed in its events.
@@ -81,6 +86,10 @@ pub struct Relay {
     begun: bool,
     finished: bool,
     last: Last,
+    finish: Finish,
+    choices: Choices,
+    /// The backend tells usage all along.
+    often: bool,
     events: u64,
     /// When the answer was made, as its first chunk says.
     created: Option<Box<[u8]>>,
@@ -100,6 +109,9 @@ impl Relay {
             begun: false,
             finished: false,
             last: Last::default(),
+            finish: Finish::default(),
+            choices: Choices::default(),
+            often: false,
             events: 0,
             created: None,
             translation: None,
@@ -136,7 +148,12 @@ impl Relay {
         let mut kept = 0;
         let so_far = |kept: usize| BytesMut::from(events.get(..kept).unwrap_or_default());
         for event in sse::split(&events) {
-            match self.event(event) {
+            let act = self.event(event);
+            let due = self.finish.due();
+            if !due.is_empty() {
+                copy.get_or_insert_with(|| so_far(kept)).extend_from_slice(&due);
+            }
+            match act {
                 Act::Keep => match &mut copy {
                     Some(copy) => copy.extend_from_slice(event),
                     None => kept += event.len(),
@@ -176,12 +193,18 @@ impl Relay {
     /// send. Anything else is a broken answer, however cleanly the connection was closed.
     #[must_use]
     pub fn end(&mut self, clean: bool) -> Pushed {
+        self.finish.release();
+        let held = self.finish.due();
         if self.finished && clean && self.reframer.pending() == 0 {
             let done = if self.options.dialect == Dialect::Chunks { DONE } else { b"" };
-            let events = [self.last.event(), done].concat().into();
+            let events = [&held, self.last.event(), done].concat().into();
             return self.told(Pushed { events, then: Then::Done });
         }
-        Pushed { events: Bytes::new(), then: Then::Broken(Refusal::of(Kind::UpstreamBroken)) }
+        let then = Then::Broken(Refusal::of(Kind::UpstreamBroken));
+        match held.is_empty() {
+            true => Pushed { events: Bytes::new(), then },
+            false => self.told(Pushed { events: held.into(), then }),
+        }
     }
 
     fn event(&mut self, event: &[u8]) -> Act {
@@ -221,7 +244,9 @@ impl Relay {
 
     /// Judges an event by its data.
     fn data(&mut self, event: &[u8], data: &[u8], named_error: bool) -> Act {
+        let (hold, chunks) = (self.options.hold_finish, self.options.dialect == Dialect::Chunks);
         if data == b"[DONE]" {
+            self.finish.release();
             // An engine that was interrupted says so too; a model that has finished gave its reason before.
             return Act::Stop(if self.finished || !self.begun {
                 Then::Done
@@ -230,12 +255,13 @@ impl Relay {
             });
         }
         let Ok(mut chunk) = chunk::read(data, &self.options.style) else {
+            self.finish.release();
             return Act::Stop(Then::Broken(Refusal::of(Kind::UpstreamError)));
         };
         if chunk.error || named_error {
+            self.finish.release();
             return Act::Stop(Then::Broken(upstream::in_stream(data)));
         }
-        let chunks = self.options.dialect == Dialect::Chunks;
         self.begun |= chunk.choices || !chunks;
         self.finished |= chunk.finish || chunk.ends;
         if chunk.content {
@@ -246,14 +272,21 @@ impl Relay {
             self.date(data, &mut chunk);
         }
         if chunks && chunk.has_usage && !chunk.choices && !self.options.include_usage {
+            self.finish.take_over(data, &chunk, &self.options.style);
             return Act::Drop;
         }
+        self.finish.release();
         if chunk.hushed && !chunk.content && !chunk.finish {
             return Act::Drop;
         }
         let Options { include_usage, several, style, .. } = &self.options;
         if chunks && *include_usage && chunk.usage.is_some() && (chunk.finish || !chunk.choices) {
-            return self.last.take((event, data), &chunk, (*several, style, &self.meter));
+            return self.last.take((event, data), &chunk, (*several, self.often, style, &self.meter));
+        }
+        if hold && chunks && chunk.finish && (self.often || !chunk.has_usage) {
+            let known = (!chunk.timings_at.is_empty(), !chunk.fingerprint_at.is_empty());
+            self.finish.hold(edited(event, data, chunk.edits), known);
+            return Act::Drop;
         }
         match Act::with(event, data, chunk.edits) {
             Act::Put(instead) if chunk.ends && !chunks => Act::Last(Some(instead)),
@@ -280,10 +313,25 @@ impl Relay {
     fn count(&mut self, chunk: &Chunk) {
         let chunks = self.options.dialect == Dialect::Chunks;
         match chunk.usage {
-            Some(usage) if !chunks || chunk.choices && !chunk.finish => self.meter.running(usage),
-            Some(usage) if chunk.choices => self.meter.finished(usage),
+            Some(usage) if !chunks => self.meter.running(usage),
+            Some(usage) if chunk.choices => {
+                self.often |= !chunk.finish;
+                match self.often {
+                    true => self.meter.running(self.choices.sum(chunk.choice, usage)),
+                    false => self.meter.finished(usage),
+                }
+            }
             Some(usage) => self.meter.total(usage),
             None => {}
+        }
+        match chunk.timings {
+            // llama.cpp does not say whose choice's they are: of several only the prompt is sure.
+            Some(told) if self.options.several => self.meter.prompt(told),
+            Some(told) if chunk.choices => self.meter.running(told),
+            _ => {}
+        }
+        if chunk.ends || self.often && chunk.finish {
+            self.meter.conclude();
         }
     }
 }

@@ -4,6 +4,7 @@
 //! here and reaches no backend.
 
 mod adapt;
+mod asked;
 mod cuts;
 mod form;
 mod guided;
@@ -15,12 +16,14 @@ mod scan;
 use std::ops::Range;
 
 use crate::ability::Needs;
+use crate::counts::Counts;
 pub use crate::endpoint::Endpoint;
 use crate::lacks::Lacks;
 use crate::profile::{Profile, Rules};
 use crate::refusal::{Kind, Refusal};
 use crate::splice::Edit;
 use adapt::Places;
+use asked::Asked;
 use cuts::Cuts;
 pub use images::first_image;
 
@@ -31,8 +34,6 @@ pub struct Request {
     pub model: Option<Box<str>>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
-    /// Whether the client asked for the usage chunk of a stream.
-    pub include_usage: bool,
     /// `n`, or 1.
     pub n: u64,
     /// `max_completion_tokens`, else `max_tokens` or `max_output_tokens`.
@@ -45,7 +46,8 @@ pub struct Request {
     pub one_call: bool,
     several: Option<Several>,
     place: ModelPlace,
-    usage: UsagePlace,
+    /// What the client asks to be told of a stream's tokens.
+    asked: Asked,
     /// What the profile changes.
     edits: Vec<Edit>,
     /// What it takes out.
@@ -84,21 +86,6 @@ pub struct Name<'a> {
     pub json: &'a str,
 }
 
-/// Where `include_usage` is, or would go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum UsagePlace {
-    /// There is no `stream_options`: add it before the closing brace.
-    Absent,
-    /// `stream_options` is null: replace it.
-    Null(Range<usize>),
-    /// It is an object without `include_usage`: add that after its brace.
-    Object { brace: usize, empty: bool },
-    /// `include_usage` has this value.
-    Value(Range<usize>),
-    /// It is no object: the backend will say so.
-    Foreign,
-}
-
 /// Reads `body` as a request to an endpoint with these rules of this profile.
 ///
 /// # Errors
@@ -124,26 +111,38 @@ pub fn read_form(profile: &Profile, rules: &Rules, boundary: &str, body: &[u8]) 
     };
     request.edits = form.edits;
     (request.cuts, request.places) = (Cuts::default(), Places::default());
-    request.usage = UsagePlace::Foreign;
+    request.asked = Asked::default();
     request.several = None;
     Ok(request)
 }
 
 impl Request {
     /// The edits that turn the client's body into the backend's: its own name for the model where it has one (or the
-    /// client gave none), the usage chunk asked for, and what it lacks put in words that it knows.
+    /// client gave none), counts asked for as it tells them, and what it lacks put in words that it knows.
     #[must_use]
-    pub fn edits(&self, upstream: Option<Name<'_>>, ask_usage: bool, lacks: &Lacks) -> Vec<Edit> {
+    pub fn edits(&self, upstream: Option<Name<'_>>, ask: Option<Counts>, lacks: &Lacks) -> Vec<Edit> {
         let bare = self.places.bare.as_ref().filter(|_| lacks.null);
         let cuts = bare.unwrap_or(&self.cuts);
         let mut edits = self.edits.clone();
         edits.extend_from_slice(cuts.edits());
         edits.extend(self.places.edits(lacks, self.end.saturating_sub(1)));
         edits.extend(upstream.map(|name| self.model_edit(name, cuts.is_empty())));
-        if ask_usage && self.stream && !self.include_usage {
-            edits.extend(self.usage_edit(bare.is_some()));
+        if let Some(counts) = ask.filter(|_| self.stream) {
+            edits.extend(self.asked.edits(counts, bare.is_some(), self.end.saturating_sub(1)));
         }
         edits
+    }
+
+    /// Whether the client asked for the usage chunk of a stream.
+    #[must_use]
+    pub fn include_usage(&self) -> bool {
+        self.asked.include()
+    }
+
+    /// Whether the client asked for what a backend tells along the way in this manner.
+    #[must_use]
+    pub fn running(&self, counts: Counts) -> bool {
+        self.asked.running(counts)
     }
 
     /// How many choices a backend is asked for.
@@ -192,24 +191,6 @@ impl Request {
             }
         }
     }
-
-    fn usage_edit(&self, bare: bool) -> Option<Edit> {
-        let absent = UsagePlace::Absent;
-        let place = match &self.usage {
-            // That null has been taken out.
-            UsagePlace::Null(_) if bare => &absent,
-            place => place,
-        };
-        let (span, with) = match place {
-            UsagePlace::Absent => (self.end - 1..self.end - 1, r#","stream_options":{"include_usage":true}"#),
-            UsagePlace::Null(span) => (span.clone(), r#"{"include_usage":true}"#),
-            UsagePlace::Object { brace, empty: true } => (*brace..*brace, r#""include_usage":true"#),
-            UsagePlace::Object { brace, empty: false } => (*brace..*brace, r#""include_usage":true,"#),
-            UsagePlace::Value(span) => (span.clone(), "true"),
-            UsagePlace::Foreign => return None,
-        };
-        Some(Edit { span, with: with.into() })
-    }
 }
 
 #[cfg(test)]
@@ -241,7 +222,8 @@ mod tests {
 
     fn spliced(body: &str, name: Option<&str>) -> String {
         let request = read(Endpoint::Chat, body.as_bytes()).unwrap();
-        let edits = request.edits(name.map(|json| Name { plain: "", json }), true, &Lacks::default());
+        let edits =
+            request.edits(name.map(|json| Name { plain: "", json }), Some(Counts::Final), &Lacks::default());
         String::from_utf8(splice::apply(Bytes::copy_from_slice(body.as_bytes()), edits).to_vec()).unwrap()
     }
 
@@ -251,11 +233,11 @@ mod tests {
             "stream_options":{"a":1,"include_usage":true}} "#;
         let request = read(Endpoint::Chat, body).unwrap();
         assert_eq!(
-            (request.model.as_deref(), request.stream, request.include_usage),
+            (request.model.as_deref(), request.stream, request.include_usage()),
             (Some("ab"), true, true)
         );
         assert_eq!((request.n, request.max_tokens), (2, Some(7)));
-        assert!(request.edits(None, true, &Lacks::default()).is_empty());
+        assert!(request.edits(None, Some(Counts::Final), &Lacks::default()).is_empty());
     }
 
     #[test]
@@ -309,7 +291,8 @@ mod tests {
             (format!(r#"{{ {m}, {u} , "user" : null }}"#), format!("{{ {m}, {u} }}")),
         ] {
             let request = super::read(&profile, rules, body.as_bytes()).unwrap();
-            let out = splice::apply(Bytes::from(body), request.edits(None, true, &Lacks::default()));
+            let out =
+                splice::apply(Bytes::from(body), request.edits(None, Some(Counts::Final), &Lacks::default()));
             assert_eq!(String::from_utf8(out.to_vec()).unwrap(), wanted);
         }
     }
@@ -322,7 +305,7 @@ mod tests {
         ] {
             let request = read(Endpoint::Moderations, body.as_bytes()).unwrap();
             assert_eq!(request.model, None);
-            let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), false, &Lacks::default());
+            let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), None, &Lacks::default());
             assert_eq!(splice::apply(Bytes::copy_from_slice(body.as_bytes()), edits), wanted);
         }
         assert_eq!(
@@ -331,11 +314,43 @@ mod tests {
         );
     }
 
+    #[test]
+    fn counts_are_asked_for_as_the_backend_tells_them() {
+        let ask = |body: &str, counts: Counts| {
+            let request = read(Endpoint::Chat, body.as_bytes()).unwrap();
+            let edits = request.edits(None, Some(counts), &Lacks::default());
+            let out = splice::apply(Bytes::copy_from_slice(body.as_bytes()), edits);
+            let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            (told["stream_options"].clone(), told["timings_per_token"].clone(), request.running(counts))
+        };
+        let base = r#"{"model":"a","stream":true,"messages":[{"role":"user","content":"hi"}]"#;
+        let both = serde_json::json!({"include_usage": true, "continuous_usage_stats": true});
+        for (options, asked) in [
+            ("", false),
+            (r#","stream_options":null"#, false),
+            (r#","stream_options":{}"#, false),
+            (r#","stream_options":{"include_usage":false,"continuous_usage_stats":true}"#, false),
+            (r#","stream_options":{"include_usage":true}"#, false),
+            (r#","stream_options":{"include_usage":true,"continuous_usage_stats":false}"#, false),
+            (r#","stream_options":{"continuous_usage_stats":true,"include_usage":true}"#, true),
+        ] {
+            let body = format!("{base}{options}}}");
+            assert_eq!(ask(&body, Counts::Usage), (both.clone(), serde_json::Value::Null, asked), "{body}");
+        }
+        for (timings, asked) in
+            [("", false), (r#","timings_per_token":false"#, false), (r#","timings_per_token":true"#, true)]
+        {
+            let (options, timings, running) = ask(&format!("{base}{timings}}}"), Counts::Timings);
+            assert_eq!((&options["include_usage"], &timings), (&true.into(), &true.into()));
+            assert_eq!(running, asked);
+        }
+    }
+
     /// The body for a backend that lacks what these words say.
     fn lacking(words: &[&str], endpoint: Endpoint, body: &str) -> String {
         let request = read(endpoint, body.as_bytes()).unwrap();
         let lacks = Lacks::of(words.iter().copied()).unwrap();
-        let edits = request.edits(None, endpoint.asks_usage(), &lacks);
+        let edits = request.edits(None, endpoint.asks_usage().then_some(Counts::Final), &lacks);
         String::from_utf8(splice::apply(Bytes::copy_from_slice(body.as_bytes()), edits).to_vec()).unwrap()
     }
 
@@ -361,7 +376,7 @@ mod tests {
         let body = r#"{"model":null,"input":"x","encoding_format":null}"#;
         let request = read(Endpoint::Moderations, body.as_bytes()).unwrap();
         let lacks = Lacks { null: true, ..Lacks::default() };
-        let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), false, &lacks);
+        let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), None, &lacks);
         assert_eq!(splice::apply(Bytes::from(body), edits), r#"{"model":"up","input":"x"}"#);
     }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::ability::{Abilities, Category};
 use crate::auth::Pepper;
+use crate::counts::{self, Counts};
 use crate::endpoint::Endpoint;
 use crate::hosts::{self, Hosts};
 use crate::jwt::Issuer;
@@ -65,6 +66,8 @@ pub struct Snapshot {
     pub body_bytes: Option<usize>,
     /// The largest event of a stream.
     pub event_bytes: usize,
+    /// A client that leaves before the first token pays for the prompt, where its tokens are known.
+    pub charge_prompt: bool,
     /// Retries allowed per call.
     pub retry_ratio: f64,
     /// Retries allowed per second besides.
@@ -103,6 +106,8 @@ pub struct Backend {
     pub ca: Option<Box<str>>,
     /// What it cannot do.
     pub lacks: Lacks,
+    /// When it tells what an answer has cost so far.
+    pub counts: Counts,
 }
 
 /// One model as clients name it.
@@ -232,6 +237,7 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     let retry = fields.section("retry").map(retry);
     let breaker = fields.section("breaker").map(rules);
     let tls = fields.optional_section("tls").map(tls);
+    let charge_prompt = fields.optional_flag("charge_prompt_on_abort").unwrap_or(true);
     fields.done();
     let index = models.iter().enumerate().map(|(at, model)| (Arc::clone(&model.name), at)).collect();
     let ((body_bytes, event_bytes), (retry_ratio, retry_per_second)) = (limits?, retry?);
@@ -246,6 +252,7 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
         deadlines: deadlines?,
         body_bytes,
         event_bytes,
+        charge_prompt,
         retry_ratio,
         retry_per_second,
         breaker: breaker?,
@@ -309,6 +316,8 @@ fn backend(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>) -> Backend {
     if lacks.is_none() {
         fields.problem("lacks", lacks::WORDS);
     }
+    let word = |word: &str| Counts::of(word).is_some();
+    let counts = fields.optional_text("counts", word, counts::WORDS);
     let backend = Backend {
         name,
         secure: target.secure,
@@ -320,6 +329,7 @@ fn backend(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>) -> Backend {
         verify: fields.flag("verify"),
         ca: fields.optional_text("ca", is_certificate, CERTIFICATE),
         lacks: lacks.unwrap_or_default(),
+        counts: counts.and_then(|word| Counts::of(&word)).unwrap_or_default(),
     };
     fields.done();
     backend

@@ -3,6 +3,7 @@
 //! Law: the backend's own numbers first, then what was counted on the way; the record says which. Never a guess
 //! that looks like a count.
 
+use crate::bounds;
 use crate::json::{Kind, Scanner, Wrong};
 
 /// Token counts of one call.
@@ -20,31 +21,40 @@ pub struct Usage {
     pub reasoning: u64,
     /// The backend told the cached ones beside the others, as Anthropic does.
     pub flat: bool,
+    /// It told something that cannot be: a count that is none, is absurd, or that has fallen.
+    pub suspect: bool,
 }
 
-/// How the counts are known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How the counts are known, the least sure first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// Nothing is known.
     #[default]
-    Unknown,
+    None,
     /// The number of content events that passed: a lower bound of the answer's tokens; the prompt may be unknown.
+    Estimated,
+    /// A tokenizer has counted the texts.
     Counted,
-    /// The backend said so.
-    Backend,
+    /// The backend said so while the answer was running; what it said last.
+    EngineRunning,
+    /// The backend said so at the end.
+    EngineFinal,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Unknown, Self::Counted, Self::Backend];
+    pub const ALL: [Self; 5] =
+        [Self::None, Self::Estimated, Self::Counted, Self::EngineRunning, Self::EngineFinal];
 
     /// The word in records and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Unknown => "unknown",
+            Self::None => "none",
+            Self::Estimated => "estimated",
             Self::Counted => "counted",
-            Self::Backend => "backend",
+            Self::EngineRunning => "engine_running",
+            Self::EngineFinal => "engine_final",
         }
     }
 }
@@ -55,9 +65,11 @@ pub struct Meter {
     total: Option<Usage>,
     finished: Option<Usage>,
     running: Option<Usage>,
+    /// What is known of the prompt before the answer has ended.
+    prompt: Usage,
     events: u64,
-    /// It is the sum of several answers, and not all have told their count yet.
-    partly: bool,
+    /// It is the sum of several answers: how sure the least sure of them is.
+    least: Option<Source>,
 }
 
 impl Meter {
@@ -67,18 +79,19 @@ impl Meter {
         let (mut sum, mut all) = (Self::default(), None::<Usage>);
         for answer in answers {
             let (usage, source) = answer.read();
-            sum.partly |= source != Source::Backend;
+            sum.least = Some(sum.least.map_or(source, |least| least.min(source)));
             sum.events += answer.events;
             let Some(known) = &mut all else {
-                all = (source != Source::Unknown).then_some(usage);
+                all = (source != Source::None).then_some(usage);
                 continue;
             };
-            let (completion, reasoning) = (known.completion, known.reasoning);
+            let (completion, reasoning, suspect) = (known.completion, known.reasoning, known.suspect);
             if known.prompt == 0 {
                 *known = usage;
             }
             known.completion = completion.saturating_add(usage.completion);
             known.reasoning = reasoning.saturating_add(usage.reasoning);
+            known.suspect = suspect || usage.suspect;
         }
         sum.total = all;
         sum
@@ -98,14 +111,10 @@ impl Meter {
     /// The backend told a count while the answer still runs. Counts only grow, and one event may tell only some.
     pub fn running(&mut self, usage: Usage) {
         let before = self.running.unwrap_or_default();
-        self.running = Some(Usage {
-            prompt: before.prompt.max(usage.prompt),
-            completion: before.completion.max(usage.completion),
-            cached: before.cached.max(usage.cached),
-            created: before.created.max(usage.created),
-            reasoning: before.reasoning.max(usage.reasoning),
-            flat: usage.flat,
-        });
+        // A prompt may be told once and not again; an answer never gets shorter.
+        let fallen = usage.completion < before.completion && usage.completion > 0;
+        self.running =
+            Some(Usage { suspect: fallen || usage.suspect || before.suspect, ..most(before, usage) });
     }
 
     /// The backend told a final count. llama.cpp tells one for each of `n` choices: answers add up, the prompt is one.
@@ -118,23 +127,73 @@ impl Meter {
         self.finished = Some(added(self.finished, usage));
     }
 
-    /// Whether counts came while the answer was running.
-    #[must_use]
-    pub fn runs(&self) -> bool {
-        self.running.is_some()
+    /// What the backend told last is all there is to come.
+    pub fn conclude(&mut self) {
+        self.finished = self.running.or(self.finished);
+    }
+
+    /// The backend told of the prompt alone.
+    pub fn prompt(&mut self, usage: Usage) {
+        self.prompt = Usage { prompt: usage.prompt, cached: usage.cached, ..Usage::default() };
     }
 
     /// The best that is known.
     #[must_use]
     pub fn read(&self) -> (Usage, Source) {
-        match self.total.or(self.finished).or(self.running) {
-            Some(usage) if self.partly => (usage, Source::Counted),
-            Some(usage) => (usage, Source::Backend),
-            None if self.events > 0 => {
-                (Usage { completion: self.events, ..Usage::default() }, Source::Counted)
+        let (usage, source) = match (self.total, self.finished, self.running) {
+            // What cannot be is not believed: what was told before stands.
+            (Some(last), _, Some(running)) if last.suspect || last.completion < running.completion => {
+                (Usage { suspect: true, ..most(running, last) }, Source::EngineFinal)
             }
-            None => (Usage::default(), Source::Unknown),
+            (Some(last), ..) => (last, Source::EngineFinal),
+            // One choice has ended, and others go on.
+            (None, Some(ended), Some(running)) if ended.completion < running.completion => {
+                (most(ended, running), Source::EngineRunning)
+            }
+            (None, Some(ended), _) => (ended, Source::EngineFinal),
+            (None, None, Some(running)) => (running, Source::EngineRunning),
+            (None, None, None) if self.events > 0 => {
+                (Usage { completion: self.events, ..self.prompt }, Source::Estimated)
+            }
+            (None, None, None) => (Usage::default(), Source::None),
+        };
+        let suspect = usage.suspect || self.running.is_some_and(|running| running.suspect);
+        let usage = Usage { suspect, ..usage };
+        let least = self.least.filter(|_| source != Source::None);
+        // Of several answers one may have told nothing: the sum is a lower bound.
+        (usage, least.map_or(source, |least| least.max(Source::Estimated).min(source)))
+    }
+}
+
+/// The larger of each count.
+fn most(one: Usage, other: Usage) -> Usage {
+    Usage {
+        prompt: one.prompt.max(other.prompt),
+        completion: one.completion.max(other.completion),
+        cached: one.cached.max(other.cached),
+        created: one.created.max(other.created),
+        reasoning: one.reasoning.max(other.reasoning),
+        flat: other.flat,
+        suspect: one.suspect || other.suspect,
+    }
+}
+
+/// What each of several choices has cost so far, as engines tell it that count each choice by itself.
+#[derive(Debug, Default)]
+pub struct Choices(Vec<(u64, u64)>);
+
+impl Choices {
+    /// The count of all, after this one of the choice at `at`; a choice beyond the bound counts with the last.
+    pub fn sum(&mut self, at: u64, usage: Usage) -> Usage {
+        let at = usize::try_from(at).unwrap_or(usize::MAX).min(bounds::CHOICES - 1);
+        if self.0.len() <= at {
+            self.0.resize(at + 1, (0, 0));
         }
+        if let Some(choice) = self.0.get_mut(at) {
+            *choice = (usage.completion, usage.reasoning);
+        }
+        let sum = |of: fn(&(u64, u64)) -> u64| self.0.iter().map(of).fold(0, u64::saturating_add);
+        Usage { completion: sum(|one| one.0), reasoning: sum(|one| one.1), ..usage }
     }
 }
 
@@ -147,6 +206,7 @@ fn added(before: Option<Usage>, usage: Usage) -> Usage {
         created: before.created.max(usage.created),
         reasoning: before.reasoning.saturating_add(usage.reasoning),
         flat: usage.flat,
+        suspect: before.suspect || usage.suspect,
     }
 }
 
@@ -189,29 +249,39 @@ pub fn member(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Wrong> {
         return Ok(None);
     }
     let mut usage = Usage::default();
-    let mut apart = false;
+    let (mut apart, mut told) = (false, false);
+    let mut tell = |scanner: &mut Scanner<'_>, suspect: &mut bool| {
+        let count = number(scanner)?;
+        told |= count.is_some();
+        *suspect |= count == Some(Err(Absurd));
+        Ok::<u64, Wrong>(count.and_then(Result::ok).unwrap_or_default())
+    };
+    let mut suspect = false;
     scanner.object::<Wrong>(|key, scanner| {
         // Chat says prompt and completion, Responses and Anthropic say input and output.
         match key.raw {
-            b"prompt_tokens" => usage.prompt = number(scanner)?,
+            b"prompt_tokens" => usage.prompt = tell(scanner, &mut suspect)?,
             b"input_tokens" => {
                 apart = true;
-                usage.prompt = number(scanner)?;
+                usage.prompt = tell(scanner, &mut suspect)?;
             }
-            b"completion_tokens" | b"output_tokens" => usage.completion = number(scanner)?,
+            b"completion_tokens" | b"output_tokens" => usage.completion = tell(scanner, &mut suspect)?,
             b"prompt_tokens_details" | b"input_tokens_details" => {
-                usage.cached = detail(scanner, "cached_tokens")?;
+                usage.cached = detail(scanner, "cached_tokens", &mut suspect)?;
             }
             b"completion_tokens_details" | b"output_tokens_details" => {
-                usage.reasoning = detail(scanner, "reasoning_tokens")?;
+                usage.reasoning = detail(scanner, "reasoning_tokens", &mut suspect)?;
             }
             b"cache_read_input_tokens" => {
                 usage.flat = true;
-                usage.cached = number(scanner)?;
+                usage.cached = tell(scanner, &mut suspect)?;
             }
             b"cache_creation_input_tokens" => {
                 usage.flat = true;
-                usage.created = number(scanner)?;
+                usage.created = tell(scanner, &mut suspect)?;
+            }
+            b"total_tokens" => {
+                tell(scanner, &mut suspect)?;
             }
             _ => {
                 scanner.value()?;
@@ -219,21 +289,60 @@ pub fn member(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Wrong> {
         }
         Ok(())
     })?;
+    // An object that tells no count tells nothing.
+    if !told {
+        return Ok(None);
+    }
     // Anthropic counts what the cache gave or took apart from the input.
     if apart && usage.flat {
         usage.prompt = usage.prompt.saturating_add(usage.cached).saturating_add(usage.created);
     }
+    usage.suspect = suspect;
     Ok(Some(usage))
 }
 
-/// A count; what is no count (negative, absurd, a string) counts nothing.
-fn number(scanner: &mut Scanner<'_>) -> Result<u64, Wrong> {
-    let (kind, span) = scanner.value()?;
-    let count = if kind == Kind::Integer { scanner.text(&span).parse::<u64>().ok() } else { None };
-    Ok(count.filter(|&count| count <= u64::from(u32::MAX)).unwrap_or_default())
+/// Takes the value of llama.cpp's `timings`: the prompt's tokens, new and from the cache, and those of the answer.
+///
+/// # Errors
+/// The text is broken.
+pub fn timings(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Wrong> {
+    if scanner.peek() != Some(b'{') {
+        scanner.value()?;
+        return Ok(None);
+    }
+    let (mut usage, mut told) = (Usage::default(), false);
+    scanner.object::<Wrong>(|key, scanner| {
+        let count = match key.raw {
+            b"cache_n" => &mut usage.cached,
+            b"prompt_n" => &mut usage.prompt,
+            b"predicted_n" => &mut usage.completion,
+            _ => return scanner.value().map(drop),
+        };
+        if let Some(Ok(number)) = number(scanner)? {
+            *count = number;
+            told = true;
+        }
+        Ok(())
+    })?;
+    usage.prompt = usage.prompt.saturating_add(usage.cached);
+    Ok(told.then_some(usage))
 }
 
-fn detail(scanner: &mut Scanner<'_>, name: &str) -> Result<u64, Wrong> {
+/// A count; nothing for null, and an error for what is no count or absurd.
+fn number(scanner: &mut Scanner<'_>) -> Result<Option<Result<u64, Absurd>>, Wrong> {
+    let (kind, span) = scanner.value()?;
+    if kind == Kind::Null {
+        return Ok(None);
+    }
+    let count = if kind == Kind::Integer { scanner.text(&span).parse::<u64>().ok() } else { None };
+    Ok(Some(count.filter(|&count| count <= bounds::MOST_TOKENS).ok_or(Absurd)))
+}
+
+/// No answer has so many tokens, or a count is no number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Absurd;
+
+fn detail(scanner: &mut Scanner<'_>, name: &str, suspect: &mut bool) -> Result<u64, Wrong> {
     if scanner.peek() != Some(b'{') {
         scanner.value()?;
         return Ok(0);
@@ -241,7 +350,9 @@ fn detail(scanner: &mut Scanner<'_>, name: &str) -> Result<u64, Wrong> {
     let mut count = 0;
     scanner.object::<Wrong>(|key, scanner| {
         if key.is(name) {
-            count = number(scanner)?;
+            let told = number(scanner)?;
+            *suspect |= told == Some(Err(Absurd));
+            count = told.and_then(Result::ok).unwrap_or_default();
         } else {
             scanner.value()?;
         }
@@ -275,7 +386,8 @@ mod tests {
 
     const TEXT: &str = r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2},
         "completion_tokens_details":{"reasoning_tokens":1},"prompt_tokens_x":null}"#;
-    const USAGE: Usage = Usage { prompt: 3, completion: 4, cached: 2, created: 0, reasoning: 1, flat: false };
+    const USAGE: Usage =
+        Usage { prompt: 3, completion: 4, cached: 2, created: 0, reasoning: 1, flat: false, suspect: false };
 
     #[test]
     fn reads_a_window() {
@@ -287,15 +399,42 @@ mod tests {
     }
 
     #[test]
-    fn absurd_numbers_count_nothing() {
-        for text in ["-1", "1.5", "\"7\"", "18446744073709551615", "null", "99999999999999999999"] {
+    fn absurd_numbers_count_nothing_and_are_told() {
+        for text in
+            ["-1", "1.5", "\"7\"", "18446744073709551615", "9223372036854775808", "99999999999999999999"]
+        {
             let body = format!(r#"{{"usage":{{"prompt_tokens":{text},"completion_tokens":2}}}}"#);
-            assert_eq!(
-                of_window(body.as_bytes()),
-                Some(Usage { completion: 2, ..Usage::default() }),
-                "{text}"
-            );
+            let wanted = Usage { completion: 2, suspect: true, ..Usage::default() };
+            assert_eq!(of_window(body.as_bytes()), Some(wanted), "{text}");
         }
+    }
+
+    #[test]
+    fn nothing_told_is_no_nought() {
+        let read = |text: &str| of_window(format!("\"usage\":{text}").as_bytes());
+        assert_eq!(read("{}"), None);
+        assert_eq!(read(r#"{"prompt_tokens":null,"completion_tokens":null}"#), None);
+        assert_eq!(read(r#"{"prompt_tokens":0,"completion_tokens":0}"#), Some(Usage::default()));
+    }
+
+    #[test]
+    fn counts_that_fall_are_suspect_and_not_believed() {
+        let of = |completion| Usage { prompt: 3, completion, ..Usage::default() };
+        let mut meter = Meter::default();
+        meter.running(of(5));
+        meter.running(of(4));
+        assert_eq!(meter.read(), (Usage { suspect: true, ..of(5) }, Source::EngineRunning));
+        let mut meter = Meter::default();
+        meter.running(of(5));
+        meter.total(of(2));
+        assert_eq!(meter.read(), (Usage { suspect: true, ..of(5) }, Source::EngineFinal));
+        let mut meter = Meter::default();
+        meter.running(of(5));
+        meter.total(Usage { suspect: true, ..of(0) });
+        assert_eq!(meter.read(), (Usage { suspect: true, ..of(5) }, Source::EngineFinal));
+        let mut meter = Meter::default();
+        meter.total(of(0));
+        assert_eq!(meter.read(), (of(0), Source::EngineFinal));
     }
 
     #[test]
@@ -314,10 +453,10 @@ mod tests {
     #[test]
     fn the_meter_prefers_the_backend() {
         let mut meter = Meter::default();
-        assert_eq!(meter.read().1, Source::Unknown);
+        assert_eq!(meter.read().1, Source::None);
         meter.event();
         meter.event();
-        assert_eq!(meter.read(), (Usage { completion: 2, ..Usage::default() }, Source::Counted));
+        assert_eq!(meter.read(), (Usage { completion: 2, ..Usage::default() }, Source::Estimated));
         meter.running(Usage { prompt: 3, completion: 1, ..Usage::default() });
         meter.running(Usage { prompt: 3, completion: 2, ..Usage::default() });
         assert_eq!(meter.read().0.completion, 2);
@@ -325,7 +464,7 @@ mod tests {
         assert_eq!(meter.read().0, USAGE);
         meter.total(USAGE);
         meter.total(USAGE);
-        assert_eq!(meter.read(), (Usage { completion: 8, reasoning: 2, ..USAGE }, Source::Backend));
+        assert_eq!(meter.read(), (Usage { completion: 8, reasoning: 2, ..USAGE }, Source::EngineFinal));
     }
 
     #[test]
@@ -335,11 +474,14 @@ mod tests {
         counted.event();
         let sum = |parts: &[Meter]| Meter::sum(parts.iter().copied()).read();
         let both = Usage { completion: 8, reasoning: 2, ..USAGE };
-        assert_eq!(sum(&[told, told]), (both, Source::Backend));
+        assert_eq!(sum(&[told, told]), (both, Source::EngineFinal));
         let part = Usage { completion: 5, ..USAGE };
-        assert_eq!(sum(&[told, counted]), (part, Source::Counted));
-        assert_eq!(sum(&[counted, told, Meter::default()]), (part, Source::Counted));
-        assert_eq!(sum(&[counted, counted]), (Usage { completion: 2, ..Usage::default() }, Source::Counted));
-        assert_eq!(sum(&[Meter::default(); 2]).1, Source::Unknown);
+        assert_eq!(sum(&[told, counted]), (part, Source::Estimated));
+        assert_eq!(sum(&[counted, told, Meter::default()]), (part, Source::Estimated));
+        assert_eq!(
+            sum(&[counted, counted]),
+            (Usage { completion: 2, ..Usage::default() }, Source::Estimated)
+        );
+        assert_eq!(sum(&[Meter::default(); 2]).1, Source::None);
     }
 }

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use levada_core::breaker::Seen;
 use levada_core::chunk::{self, Chunk, Style};
+use levada_core::counts::Counts;
 use levada_core::endpoint::Endpoint;
 use levada_core::http1::Framing;
 use levada_core::refusal::{Kind, Refusal};
@@ -128,13 +129,17 @@ pub async fn ask(
 
 /// What is done to a stream of the call.
 pub fn options(plan: &Plan, errand: &mut Errand) -> Options {
-    let include_usage = plan.request.include_usage;
-    let hide_usage = plan.endpoint.asks_usage() && !include_usage;
+    let (counts, asks) = (errand.counts, plan.endpoint.asks_usage());
+    let (include_usage, running) = (plan.request.include_usage(), plan.request.running(counts));
+    // What only the meter wanted to know is taken out again.
+    let hide_usage = asks && !(include_usage && (counts != Counts::Usage || running));
+    let hide_timings = asks && counts == Counts::Timings && !running;
     Options {
         dialect: errand.endpoint.dialect(),
         include_usage,
+        hold_finish: asks && !include_usage,
         several: plan.request.n > 1,
-        style: Style { hide_usage, ..std::mem::take(&mut errand.style) },
+        style: Style { hide_usage, hide_timings, ..std::mem::take(&mut errand.style) },
         event_bytes: plan.current.snapshot.event_bytes,
     }
 }

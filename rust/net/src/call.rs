@@ -49,11 +49,16 @@ pub struct Call {
     /// Boxed: a call is moved from hand to hand, its account stays where it is.
     tally: Box<Tally>,
     state: State,
+    /// The last piece, while its record is on the way to the disk.
+    held: Option<Piece>,
     /// What the client reads.
     dialect: Dialect,
     /// A stream that breaks ends without a word, by the end of its connection.
     severs: bool,
 }
+
+/// The next of an answer, or its end.
+type Piece = Option<Result<Bytes, Cut>>;
 
 #[derive(Debug)]
 enum State {
@@ -104,14 +109,14 @@ impl Call {
     }
 
     fn own(tally: Tally, own: Own, dialect: Dialect) -> Self {
-        Self { tally: Box::new(tally), state: State::Own(Box::new(own)), dialect, severs: false }
+        Self { tally: Box::new(tally), state: State::Own(Box::new(own)), held: None, dialect, severs: false }
     }
 
     /// A call that goes to a backend.
     #[must_use]
     pub fn planned(tally: Tally, plan: Plan) -> Self {
         let (dialect, severs) = (plan.endpoint.dialect(), plan.profile.severs);
-        Self { tally: Box::new(tally), state: State::Planned(Box::new(plan)), dialect, severs }
+        Self { tally: Box::new(tally), state: State::Planned(Box::new(plan)), held: None, dialect, severs }
     }
 
     /// Makes the answer begin: for a call to a backend, tries until the first byte.
@@ -154,7 +159,26 @@ impl Call {
     ///
     /// # Errors
     /// The client's connection must be cut.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        let piece = match self.held.take() {
+            Some(piece) => piece,
+            None => std::task::ready!(self.poll_piece(cx)),
+        };
+        match self.tally.poll_durable(cx) {
+            Poll::Ready(true) => Poll::Ready(piece),
+            // What may be lost is not sold: the client does not have its end.
+            Poll::Ready(false) => {
+                self.state = State::Ended;
+                Poll::Ready(Some(Err(Cut)))
+            }
+            Poll::Pending => {
+                self.held = Some(piece);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         match &mut self.state {
             State::Whole(body) => {
                 let body = std::mem::take(body);
@@ -169,7 +193,7 @@ impl Call {
                 self.tally.note(events.meter());
                 let sequence = events.count();
                 match self.turn(turn, sequence) {
-                    None if matches!(self.state, State::Severed { .. }) => self.poll_next(cx),
+                    None if matches!(self.state, State::Severed { .. }) => self.poll_piece(cx),
                     piece => Poll::Ready(piece.map(Ok)),
                 }
             }
@@ -180,7 +204,7 @@ impl Call {
                 };
                 self.tally.note(fan.meter());
                 match self.turn(turn, 0) {
-                    None if matches!(self.state, State::Severed { .. }) => self.poll_next(cx),
+                    None if matches!(self.state, State::Severed { .. }) => self.poll_piece(cx),
                     piece => Poll::Ready(piece.map(Ok)),
                 }
             }
@@ -222,6 +246,9 @@ impl Call {
     /// Bytes still to come, if that is known.
     #[must_use]
     pub fn remaining(&self) -> Option<u64> {
+        if self.held.is_some() {
+            return None;
+        }
         match &self.state {
             State::Whole(body) => Some(body.len() as u64),
             State::Plain(plain) => plain.left(),

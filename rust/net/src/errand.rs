@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use levada_core::breaker::Seen;
 use levada_core::chunk::Style;
+use levada_core::counts::Counts;
 use levada_core::endpoint::Endpoint;
 use levada_core::relay::{Options, Relay};
 use levada_core::request::Name;
@@ -24,6 +25,8 @@ pub struct Errand {
     pub body: Bytes,
     /// What is changed in the answer.
     pub style: Style,
+    /// When its backend tells counts.
+    pub counts: Counts,
     /// The response that the answer, a chat, is made into.
     pub made: Option<Made>,
 }
@@ -46,16 +49,16 @@ impl Errand {
         // A client that names no model gets the one that is meant, under the backend's name.
         let named = (member.renamed || plan.request.model.is_none()).then_some(name);
         let backend = plan.current.snapshot.backends.get(member.backend);
-        let lacks = backend.map(|backend| backend.lacks).unwrap_or_default();
+        let (lacks, counts) = backend.map(|backend| (backend.lacks, backend.counts)).unwrap_or_default();
         style.base64 = lacks.base64 && plan.request.wants_base64();
-        let mut edits = plan.request.edits(named, endpoint.asks_usage(), &lacks);
+        let mut edits = plan.request.edits(named, endpoint.asks_usage().then_some(counts), &lacks);
         edits.extend(further);
         let body = splice::apply(plan.body.clone(), edits);
         if !(lacks.responses && endpoint == Endpoint::Responses) {
-            return Ok(Self { endpoint, body, style, made: None });
+            return Ok(Self { endpoint, body, style, counts, made: None });
         }
         let refused = |refusal| Failure { refusal, again: false, seen: Seen::Nothing };
-        let chat = to_chat(&body, lacks).map_err(refused)?;
+        let chat = to_chat(&body, lacks, counts).map_err(refused)?;
         let heading = Heading {
             seed: format!("{:032x}", fastrand::u128(..)).into(),
             created: began,
@@ -65,7 +68,7 @@ impl Errand {
         };
         // The response is written anew: of the chat's own look nothing is left to change.
         let style = Style { one_call: style.one_call, ..Style::default() };
-        Ok(Self { endpoint: Endpoint::Chat, body: chat.body, style, made: Some(Made::new(heading)) })
+        Ok(Self { endpoint: Endpoint::Chat, body: chat.body, style, counts, made: Some(Made::new(heading)) })
     }
 
     /// What its stream of events goes through.

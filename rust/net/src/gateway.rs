@@ -266,6 +266,7 @@ impl Gateway {
         if let Some(key) = &caller.key {
             tally.standing = self.limits.take(asked(caller, key, Some(endpoint)), &model.name)?;
         }
+        tally.charge_prompt = current.snapshot.charge_prompt;
         // The last step: what is written down as begun is on its way.
         if !tally.write_down() {
             return Err(Refusal::of(Kind::Unavailable));

@@ -15,7 +15,9 @@ mod tests;
 use std::io;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::Thread;
 
 use levada_core::bounds;
 use levada_core::journal::TEXT_BYTES;
@@ -36,9 +38,21 @@ const HOT: &str = "hot";
 /// The end of a segment's name.
 const SEGMENT: &str = ".log";
 
-/// How much of the disk it may use, in bytes.
+/// What a record must outlive before the client has its last byte.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the process: it is in memory that is a file.
+    #[default]
+    Process,
+    /// A loss of power: it is on the disk, with all that waited for the same flush.
+    Power,
+}
+
+/// What it promises, and how much of the disk it may use for that, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct Sizes {
+pub struct Terms {
+    /// What it promises.
+    pub durability: Durability,
     /// What is hot.
     pub hot: usize,
     /// One segment of the log.
@@ -47,9 +61,14 @@ pub struct Sizes {
     pub quota: u64,
 }
 
-impl Default for Sizes {
+impl Default for Terms {
     fn default() -> Self {
-        Self { hot: bounds::HOT_BYTES, segment: bounds::SEGMENT_BYTES, quota: bounds::JOURNAL_BYTES }
+        Self {
+            durability: Durability::default(),
+            hot: bounds::HOT_BYTES,
+            segment: bounds::SEGMENT_BYTES,
+            quota: bounds::JOURNAL_BYTES,
+        }
     }
 }
 
@@ -73,7 +92,7 @@ impl Begun {
 #[derive(Debug)]
 pub struct Journal {
     disk: Arc<dyn Disk>,
-    sizes: Sizes,
+    terms: Terms,
     /// Its folder.
     name: Box<str>,
     slots: Arc<Slots>,
@@ -89,6 +108,9 @@ pub struct Journal {
     /// The log has no room for more, or its disk has failed: nothing more is begun.
     full: AtomicBool,
     failed: AtomicBool,
+    /// The thread that flushes, and who waits for it to have flushed up to an entry.
+    flusher: OnceLock<Thread>,
+    waiting: Mutex<Vec<Waker>>,
     _owned: Owned,
 }
 
@@ -111,15 +133,15 @@ impl Journal {
     ///
     /// # Errors
     /// The disk has no room for it.
-    pub fn new(disk: Arc<dyn Disk>, name: &str, sizes: Sizes) -> io::Result<Self> {
+    pub fn new(disk: Arc<dyn Disk>, name: &str, terms: Terms) -> io::Result<Self> {
         let owned = disk.own(name)?.ok_or_else(|| io::Error::other("the journal has an owner"))?;
         // Last what others look for: a journal without a log has never been written in.
         let slots = Arc::new(Slots::new(disk.map(&format!("{name}/{SLOTS}"), Slots::BYTES)?));
-        let region = disk.map(&format!("{name}/{HOT}"), sizes.hot)?;
-        let log = Log::new(Arc::clone(&disk), name, sizes)?;
+        let region = disk.map(&format!("{name}/{HOT}"), terms.hot)?;
+        let log = Log::new(Arc::clone(&disk), name, terms)?;
         let hot = Hot::new(Arc::clone(&region));
         let journal = Self {
-            sizes,
+            terms,
             name: name.into(),
             backlog: Mutex::new(Backlog::new(Read::living(name, Arc::clone(&slots)))),
             slots,
@@ -131,6 +153,8 @@ impl Journal {
             calls: AtomicU64::new(0),
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            flusher: OnceLock::new(),
+            waiting: Mutex::default(),
             _owned: owned,
             disk,
         };
@@ -172,20 +196,45 @@ impl Journal {
         self.slots.note(begun.place, usage, source);
     }
 
-    /// Writes the call's record; from here on a kill changes nothing.
-    pub fn settle(&self, begun: &Begun, record: &Record<'_>) {
+    /// Writes the call's record; from here on a kill changes nothing. The number of its entry, where somebody must wait
+    /// until that is durable.
+    pub fn settle(&self, begun: &Begun, record: &Record<'_>) -> Option<u64> {
         let written = self.append(&record.text());
         self.promised.fetch_sub(begun.promised, AcqRel);
         // A record that found no room stays in its slot, for the next who lives.
-        if written {
+        if written.is_some() {
             self.slots.free(begun.place);
+        }
+        match self.terms.durability {
+            Durability::Process => None,
+            // What could not be written never becomes durable.
+            Durability::Power => Some(written.unwrap_or(u64::MAX)),
         }
     }
 
-    /// Writes one entry; whether there was room.
-    fn append(&self, text: &[u8]) -> bool {
+    /// Ready when the entry of this number would survive a loss of power; false when that will never be known.
+    pub fn poll_durable(&self, entry: u64, cx: &Context<'_>) -> Poll<bool> {
+        if self.logged.load(Acquire) > entry {
+            return Poll::Ready(true);
+        }
+        lock(&self.waiting).push(cx.waker().clone());
+        // A flush that ended in between has woken nobody.
+        if self.logged.load(Acquire) > entry {
+            return Poll::Ready(true);
+        }
+        if entry == u64::MAX || self.failed.load(Acquire) {
+            return Poll::Ready(false);
+        }
+        if let Some(flusher) = self.flusher.get() {
+            flusher.unpark();
+        }
+        Poll::Pending
+    }
+
+    /// Writes one entry; its number, if there was room.
+    fn append(&self, text: &[u8]) -> Option<u64> {
         if text.len() > TEXT_BYTES {
-            return false;
+            return None;
         }
         let logged = self.logged.load(Acquire);
         let mut hot = lock(&self.hot);

@@ -3,11 +3,12 @@
 //! Law: this is the only place that makes a Record. Dropping the tally is enough; whoever knows the end says it first.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use levada_core::endpoint::Endpoint;
 use levada_core::record::{End, Record};
-use levada_core::usage::Meter;
+use levada_core::usage::{Meter, Usage};
 
 use crate::books::Books;
 use crate::cors::Grant;
@@ -25,6 +26,8 @@ pub struct Tally {
     settled: bool,
     /// That it is written down as begun.
     begun: Option<Begun>,
+    /// The entry of its record, where the client's last bytes wait for it.
+    entry: Option<u64>,
     /// The request id that the client sees.
     pub id: Box<str>,
     /// What the page that asks is told.
@@ -45,6 +48,8 @@ pub struct Tally {
     pub status: u16,
     /// Tokens so far.
     pub meter: Meter,
+    /// A client that leaves before the first token pays for the prompt, where its tokens are known.
+    pub charge_prompt: bool,
     /// Where the caller stands in its limits.
     pub standing: Option<Standing>,
 }
@@ -62,6 +67,7 @@ impl Tally {
             first_byte: None,
             settled: false,
             begun: None,
+            entry: None,
             id,
             grant,
             key: None,
@@ -72,6 +78,7 @@ impl Tally {
             stream: false,
             status: 0,
             meter: Meter::default(),
+            charge_prompt: true,
             standing: None,
         }
     }
@@ -128,14 +135,28 @@ impl Tally {
         }
         if let Some(begun) = &self.begun {
             record.call = begun.number();
-            self.books.journal.settle(begun, &record);
+            self.entry = self.books.journal.settle(begun, &record);
         }
         self.books.metrics.in_flight.dec();
     }
 
+    /// Ready when the last bytes may leave; false when what the call has cost may be lost.
+    pub fn poll_durable(&self, cx: &Context<'_>) -> Poll<bool> {
+        self.entry.map_or(Poll::Ready(true), |entry| self.books.journal.poll_durable(entry, cx))
+    }
+
     /// What is known now.
     fn record(&self, end: End) -> Record<'_> {
-        let (usage, source) = self.meter.read();
+        let (mut usage, source) = self.meter.read();
+        let free = match end {
+            End::Cancelled | End::Cut => !self.charge_prompt,
+            // Nothing of the answer was made, and not by the client's doing.
+            End::Refused | End::Broken => true,
+            End::Done | End::Interrupted => false,
+        };
+        if free && usage.completion == 0 {
+            usage = Usage::default();
+        }
         Record {
             call: 0,
             id: &self.id,
@@ -154,6 +175,7 @@ impl Tally {
             created_tokens: usage.created,
             reasoning_tokens: usage.reasoning,
             usage: source.name(),
+            suspect: usage.suspect,
             first_byte_us: self.first_byte,
             total_us: micros(self.began),
         }

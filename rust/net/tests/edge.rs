@@ -11,7 +11,7 @@ use levada_core::auth::Pepper;
 use levada_net::disk;
 use levada_net::edge::Edge;
 use levada_net::gateway::Gateway;
-use levada_net::journal::{Journal, Sizes};
+use levada_net::journal::{Journal, Terms};
 use memory::Memory;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -80,8 +80,8 @@ impl Wish {
 }
 
 fn journal() -> Arc<Journal> {
-    let sizes = Sizes { hot: 64 * 1024, segment: 64 * 1024, ..Sizes::default() };
-    Arc::new(Journal::new(Arc::new(Memory::default()), "test", sizes).unwrap())
+    let terms = Terms { hot: 64 * 1024, segment: 64 * 1024, ..Terms::default() };
+    Arc::new(Journal::new(Arc::new(Memory::default()), "test", terms).unwrap())
 }
 
 impl Bed {

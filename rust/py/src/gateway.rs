@@ -15,7 +15,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use levada_core::refusal::{Kind, Refusal};
 use levada_net::edge::Edge;
-use levada_net::journal::{Journal, Sizes};
+use levada_net::journal::{Durability, Journal, Terms};
 use levada_net::{fetch, gateway, keys};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -35,12 +35,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The journal of this worker, in a folder that no other has had.
-fn journal(data: &Path) -> io::Result<Arc<Journal>> {
+fn journal(data: &Path, terms: Terms) -> io::Result<Arc<Journal>> {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let name = format!("{now:013}-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
     let disk = Arc::new(Folder(data.join("journal")));
-    let journal = Arc::new(Journal::new(disk, &name, Sizes::default())?);
+    let journal = Arc::new(Journal::new(disk, &name, terms)?);
     journal.keep()?;
     Ok(journal)
 }
@@ -116,12 +116,24 @@ pub struct Gateway {
 #[pymethods]
 impl Gateway {
     #[new]
-    #[pyo3(signature = (snapshot, data_dir, threads = 0))]
-    fn new(py: Python<'_>, snapshot: &[u8], data_dir: &str, threads: usize) -> PyResult<Self> {
+    #[pyo3(signature = (snapshot, data_dir, threads = 0, power = false, quota = 0))]
+    fn new(
+        py: Python<'_>,
+        snapshot: &[u8],
+        data_dir: &str,
+        threads: usize,
+        power: bool,
+        quota: u64,
+    ) -> PyResult<Self> {
         if !Path::new(data_dir).is_dir() {
             return Err(PyValueError::new_err(format!("'{data_dir}' is not a directory")));
         }
-        let journal = py.detach(|| journal(Path::new(data_dir)))?;
+        let durability = if power { Durability::Power } else { Durability::Process };
+        let mut terms = Terms { durability, ..Terms::default() };
+        if quota > 0 {
+            terms.quota = quota;
+        }
+        let journal = py.detach(|| journal(Path::new(data_dir), terms))?;
         let engine = py.detach(|| gateway::Gateway::new(snapshot, journal)).map_err(error::config)?;
         let mut builder = Builder::new_multi_thread();
         if threads > 0 {

@@ -25,7 +25,7 @@ impl Last {
         &mut self,
         (event, data): (&[u8], &[u8]),
         chunk: &Chunk,
-        (several, style, meter): (bool, &Style, &Meter),
+        (several, often, style, meter): (bool, bool, &Style, &Meter),
     ) -> Act {
         let own = !chunk.choices;
         if own && !several {
@@ -44,7 +44,7 @@ impl Last {
         match own {
             true => Act::Drop,
             // A client that gets counts all along has asked for them.
-            false if meter.runs() => Act::with(event, data, chunk.edits.clone()),
+            false if often => Act::with(event, data, chunk.edits.clone()),
             false => Act::with(event, data, chunk.without_usage()),
         }
     }

@@ -34,7 +34,7 @@ const END: &str = "data: [DONE]\n\n";
 #[test]
 fn any_chunking_gives_the_same() {
     let input = [": hello\n\n", TEXT, STOP, USAGE, END, "data: after\n\n"].concat();
-    let counted = (Usage { prompt: 3, completion: 1, ..Usage::default() }, Source::Backend);
+    let counted = (Usage { prompt: 3, completion: 1, ..Usage::default() }, Source::EngineFinal);
     for (include, wanted) in [
         (true, [": hello\n\n", TEXT, STOP, USAGE, END].concat()),
         (false, [": hello\n\n", TEXT, STOP, END].concat()),
@@ -185,4 +185,95 @@ fn a_fault_of_the_connection_is_no_end() {
     relay.push(BytesMut::from([TEXT, STOP].concat().as_bytes()));
     assert!(matches!(relay.end(false).then, Then::Broken(_)));
     assert!(matches!(relay.end(true).then, Then::Done));
+}
+
+/// The chunks of one answer at vLLM and at llama.cpp: as a client that asks for nothing gets them, and as the engine
+/// tells them when it is asked for counts all along.
+fn told_and_metered(llama: bool, choices: u64) -> (String, String) {
+    let (mut plain, mut metered) = (String::new(), String::new());
+    let chunk = |choice: u64, delta: &str, finish: &str, more: &str| {
+        let choices = format!(r#"[{{"index":{choice},"delta":{{{delta}}},"finish_reason":{finish}}}]"#);
+        format!("data: {{\"id\":\"c\",\"choices\":{choices},\"model\":\"m\"{more}}}\n\n")
+    };
+    let usage = |count: u64| format!(r#","usage":{{"prompt_tokens":9,"completion_tokens":{count}}}"#);
+    let timings =
+        |count: u64| format!(r#","timings":{{"cache_n":4,"prompt_n":5,"predicted_n":{count},"x_ms":1.5}}"#);
+    let so_far = |count| if llama { timings(count) } else { usage(count) };
+    for count in 0..4 {
+        for choice in 0..choices {
+            let delta = if count == 0 { r#""role":"assistant""# } else { r#""content":"a""# };
+            plain += &chunk(choice, delta, "null", "");
+            metered += &chunk(choice, delta, "null", &so_far(count));
+        }
+    }
+    let moved = if llama { timings(4) } else { r#","system_fingerprint":"f""#.into() };
+    for choice in 0..choices {
+        let last = choice + 1 == choices;
+        plain += &chunk(choice, "", r#""stop""#, if last { &moved } else { "" });
+        metered += &chunk(choice, "", r#""stop""#, &if llama { String::new() } else { usage(4) });
+    }
+    metered += &format!("data: {{\"id\":\"c\",\"choices\":[]{}{moved}}}\n\n", usage(4 * choices));
+    (plain + END, metered + END)
+}
+
+#[test]
+fn what_only_the_meter_wants_changes_no_byte() {
+    for (llama, choices) in [(false, 1), (false, 2), (true, 1)] {
+        let (plain, metered) = told_and_metered(llama, choices);
+        let options = || Options {
+            hold_finish: true,
+            several: choices > 1,
+            style: Style { hide_usage: true, hide_timings: llama, ..Style::default() },
+            event_bytes: 1 << 20,
+            ..Options::default()
+        };
+        for size in [1, 7, 64, 4096] {
+            let (out, then, (usage, source)) = run(&metered, size, options());
+            assert_eq!((out.as_str(), then), (plain.as_str(), Then::Done), "{llama} {choices} {size}");
+            assert_eq!((usage.prompt, usage.completion), (9, 4 * choices));
+            assert_eq!((source, usage.suspect), (Source::EngineFinal, false));
+            // The same from a backend that was not asked, or does not know it.
+            assert_eq!(run(&plain, size, options()).0, plain, "{llama} {choices} {size}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_left_has_cost_what_the_engine_told_last() {
+    for (llama, choices) in [(false, 1), (false, 2), (true, 1)] {
+        let (_, metered) = told_and_metered(llama, choices);
+        let options = Options { several: choices > 1, event_bytes: 1 << 20, ..Options::default() };
+        let mut relay = Relay::new(options);
+        // Three events of each choice: the role and two tokens.
+        let events = metered.split_inclusive("\n\n").take(3 * usize::try_from(choices).unwrap());
+        relay.push(BytesMut::from(events.collect::<String>().as_bytes()));
+        let (usage, source) = relay.meter.read();
+        assert_eq!((usage.prompt, usage.completion, source), (9, 2 * choices, Source::EngineRunning));
+    }
+    // llama.cpp does not tell whose timings they are: of several choices each event is a token.
+    let (_, metered) = told_and_metered(true, 2);
+    let mut relay = Relay::new(Options { several: true, event_bytes: 1 << 20, ..Options::default() });
+    let events = metered.split_inclusive("\n\n").take(6);
+    relay.push(BytesMut::from(events.collect::<String>().as_bytes()));
+    let (usage, source) = relay.meter.read();
+    assert_eq!((usage.prompt, usage.completion, source), (9, 4, Source::Estimated));
+}
+
+#[test]
+fn the_end_of_a_choice_waits_for_no_more_than_the_next_event() {
+    let hold = || Options { hold_finish: true, event_bytes: 1 << 20, ..Options::default() };
+    let mut relay = Relay::new(hold());
+    let mut push = |text: &str| relay.push(BytesMut::from(text.as_bytes())).events;
+    assert_eq!(push(TEXT), TEXT.as_bytes());
+    assert!(push(STOP).is_empty());
+    assert_eq!(push(END), [STOP, END].concat().as_bytes());
+    // A backend that closes behind it, or that breaks.
+    let mut relay = Relay::new(hold());
+    relay.push(BytesMut::from([TEXT, STOP].concat().as_bytes()));
+    assert_eq!(relay.end(true).events, [STOP, END].concat().as_bytes());
+    let mut relay = Relay::new(hold());
+    relay.push(BytesMut::from([TEXT, STOP].concat().as_bytes()));
+    let broken = relay.end(false);
+    assert_eq!(broken.events, STOP.as_bytes());
+    assert!(matches!(broken.then, Then::Broken(_)));
 }

@@ -5,8 +5,9 @@
 use std::ops::Range;
 
 use super::adapt::Places;
+use super::asked::Asked;
 use super::scan::{Place, Seen};
-use super::{ModelPlace, Request, Several, UsagePlace, replies};
+use super::{ModelPlace, Request, Several, replies};
 use crate::ability::Needs;
 use crate::bounds;
 use crate::json::{Kind as Json, Scanner, Wrong};
@@ -45,7 +46,7 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
     };
     let format = seen.get("response_format").map(|place| place.span.clone());
     let schema = format.filter(|span| format_of(scanner.text(span), "\"json_schema\""));
-    let (usage, include_usage) = usage(seen.place("stream_options"), body);
+    let asked = Asked::of(&seen, body);
     let several = if n > 1 { several(&seen, &scanner) } else { None };
     let places = Places::of(&mut seen, &scanner, limit);
     let (edits, cuts, end) = (std::mem::take(&mut seen.edits), std::mem::take(&mut seen.cuts), seen.end);
@@ -54,7 +55,6 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
         None => Ok(Request {
             model,
             stream,
-            include_usage,
             n,
             max_tokens,
             needs,
@@ -62,7 +62,7 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
             one_call,
             several,
             place,
-            usage,
+            asked,
             edits,
             cuts,
             places,
@@ -157,31 +157,6 @@ fn several(seen: &Seen<'_>, scanner: &Scanner<'_>) -> Option<Several> {
     };
     let seed = place("seed").and_then(|span| Some((span.clone(), scanner.text(&span).parse().ok()?)));
     Some(Several { n: place("n")?, seed })
-}
-
-/// Where the usage chunk is or would be asked for, and whether the client asked.
-fn usage(place: Option<&Place>, body: &[u8]) -> (UsagePlace, bool) {
-    let Some(place) = place else { return (UsagePlace::Absent, false) };
-    match place.kind {
-        Json::Null => return (UsagePlace::Null(place.span.clone()), false),
-        Json::Object => {}
-        _ => return (UsagePlace::Foreign, false),
-    }
-    let start = place.span.start;
-    let (mut empty, mut found) = (true, None);
-    let mut scanner = Scanner::new(body.get(place.span.clone()).unwrap_or_default());
-    let _ = scanner.object::<Wrong>(|key, scanner| {
-        empty = false;
-        let (kind, span) = scanner.value()?;
-        if key.is("include_usage") {
-            found = Some((kind, start + span.start..start + span.end));
-        }
-        Ok(())
-    });
-    match found {
-        Some((kind, span)) => (UsagePlace::Value(span), kind == Json::Bool(true)),
-        None => (UsagePlace::Object { brace: start + 1, empty }, false),
-    }
 }
 
 /// Whether a response format has this type, given with its quotes.

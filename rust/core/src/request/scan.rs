@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::asked::TIMINGS;
 use super::cuts::Cuts;
 use super::guided::Guided;
 use crate::json::{Kind as Json, Scanner, Text, Wrong};
@@ -41,6 +42,8 @@ pub(super) struct Seen<'a> {
     pub(super) bare: Option<Cuts>,
     /// The constraints under names that are no fields.
     pub(super) guided: Guided,
+    /// Where `timings_per_token` stands, if it goes on.
+    pub(super) timings: Option<(Json, Range<usize>)>,
     key: Range<usize>,
     pub(super) end: usize,
 }
@@ -69,6 +72,7 @@ pub(super) fn scan<'a>(profile: &'a Profile, rules: &'a Rules, body: &'a [u8]) -
         cuts: Cuts::default(),
         bare: None,
         guided: Guided::default(),
+        timings: None,
         key: 0..0,
         end: 0,
     };
@@ -225,6 +229,9 @@ impl<'a> Seen<'a> {
         let value = walk.unknown(scanner)?;
         let denied = walk.found();
         if self.rules.unknown == Unknown::Forward {
+            if key.is(TIMINGS) && value.0 != Json::Null {
+                self.timings = Some(value.clone());
+            }
             self.guided.note((key, self.key.clone()), value, self.cuts.before(), scanner);
         }
         let refused = (self.rules.unknown == Unknown::Reject).then(|| unknown_parameter(&name, &names));

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::echo::echo;
 use super::value::{Members, put};
 use super::{format, messages, tools};
+use crate::counts::Counts;
 use crate::json::Kind;
 use crate::lacks::Lacks;
 use crate::refusal::Refusal;
@@ -73,11 +74,11 @@ const CHATS_OWN: [&str; 13] = [
     "prediction",
 ];
 
-/// The chat that asks a backend of these lacks for what `body` asks for.
+/// The chat that asks a backend of these lacks, which tells counts in this manner, for what `body` asks for.
 ///
 /// # Errors
 /// Something in it has no form in a chat, or is not what it must be.
-pub fn to_chat(body: &[u8], lacks: Lacks) -> Result<Chat, Refusal> {
+pub fn to_chat(body: &[u8], lacks: Lacks, counts: Counts) -> Result<Chat, Refusal> {
     let text = std::str::from_utf8(body).unwrap_or_default();
     let asked = Members::of(text);
     let mut out = String::with_capacity(text.len() + 256);
@@ -91,7 +92,7 @@ pub fn to_chat(body: &[u8], lacks: Lacks) -> Result<Chat, Refusal> {
     tools::write(&mut out, &asked)?;
     format::write(&mut out, &asked)?;
     limits(&mut out, &asked, lacks);
-    stream(&mut out, &asked);
+    stream(&mut out, &asked, counts);
     for (key, value) in asked.others(&[&PASSED[..], &TAKEN[..], &CHATS_OWN[..]].concat()) {
         if !(lacks.null && value.kind == Kind::Null) {
             put(&mut out, key, value.text);
@@ -108,11 +109,18 @@ fn limits(out: &mut String, asked: &Members<'_>, lacks: Lacks) {
     }
 }
 
-fn stream(out: &mut String, asked: &Members<'_>) {
+fn stream(out: &mut String, asked: &Members<'_>, counts: Counts) {
     if let Some(stream) = asked.get("stream") {
         put(out, "stream", stream.text);
         if stream.kind == Kind::Bool(true) {
-            put(out, "stream_options", r#"{"include_usage":true}"#);
+            let options = match counts {
+                Counts::Usage => r#"{"include_usage":true,"continuous_usage_stats":true}"#,
+                Counts::Final | Counts::Timings => r#"{"include_usage":true}"#,
+            };
+            put(out, "stream_options", options);
+            if counts == Counts::Timings {
+                put(out, "timings_per_token", "true");
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ impl Journal {
 
     fn inherit(&self, name: &str, owned: Owned) -> io::Result<()> {
         let slots = Arc::new(Slots::new(self.disk.mapped(&format!("{name}/{SLOTS}"))?));
-        let log = Log::of_dead(Arc::clone(&self.disk), name, self.sizes)?;
+        let log = Log::of_dead(Arc::clone(&self.disk), name, self.terms)?;
         let follower = Follower::of_dead(self.disk.mapped(&format!("{name}/{HOT}"))?, log.next());
         Keeper::new(log, follower).carry()?;
         let dead = Source::dead(name, Arc::clone(&slots), owned);
@@ -46,7 +46,7 @@ impl Journal {
         let settled = if left.is_empty() { HashSet::new() } else { self.settled(&dead) };
         for call in left {
             let fits = call.text.len() <= form::TEXT_BYTES;
-            if settled.contains(&call.number) || (fits && self.append(&interrupted(name, &call))) {
+            if settled.contains(&call.number) || (fits && self.append(&interrupted(name, &call)).is_some()) {
                 slots.free(call.place);
             }
         }

@@ -46,14 +46,14 @@ impl Hot {
         here + other
     }
 
-    /// Writes one entry; nothing is written where there is no room.
-    pub fn write(&mut self, text: &[u8], logged: u64) -> bool {
+    /// Writes one entry; its number, or nothing where there is no room.
+    pub fn write(&mut self, text: &[u8], logged: u64) -> Option<u64> {
         let size = Self::size(text.len()) / 8;
         let half = half(&*self.region);
         // One word more: the next length must be known to be missing.
         if self.at + size >= half {
             if !self.is_free(1 - self.side, logged) || size >= half {
-                return false;
+                return None;
             }
             (self.side, self.at) = (1 - self.side, 0);
         }
@@ -73,11 +73,12 @@ impl Hot {
         }
         disk::store(words, begin, &self.entry);
         self.at += size;
+        let number = self.next;
         self.next += 1;
         if let Some(end) = self.ends.get_mut(self.side) {
             *end = self.next;
         }
-        true
+        Some(number)
     }
 
     fn is_free(&self, side: usize, logged: u64) -> bool {

@@ -60,7 +60,8 @@ impl Journal {
         let kept = Arc::downgrade(self);
         let keep = move || {
             for turn in 1u32.. {
-                thread::sleep(FLUSH);
+                // Sooner where a call waits for it.
+                thread::park_timeout(FLUSH);
                 let Some(journal) = kept.upgrade() else { return };
                 journal.carry();
                 if turn % LOOK == 0 {
@@ -68,7 +69,9 @@ impl Journal {
                 }
             }
         };
-        thread::Builder::new().name("levada-journal".into()).spawn(keep).map(drop)
+        let thread = thread::Builder::new().name("levada-journal".into()).spawn(keep)?;
+        let _ = self.flusher.set(thread.thread().clone());
+        Ok(())
     }
 
     /// Carries what is hot into the log, and says whether more may be begun.
@@ -86,8 +89,16 @@ impl Journal {
                 self.room.store(room as u64, Release);
                 self.full.store(!spare, Relaxed);
             }
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.full.store(true, Relaxed),
-            Err(_) => self.failed.store(true, Relaxed),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                self.full.store(true, Relaxed);
+                // Who waits for the disk waits on: there may be room the next time.
+                return;
+            }
+            Err(_) => self.failed.store(true, Release),
+        }
+        drop(keeper);
+        for waker in std::mem::take(&mut *lock(&self.waiting)) {
+            waker.wake();
         }
     }
 }

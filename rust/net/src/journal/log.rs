@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use levada_core::journal::{self as form, Chain, Reader};
 
-use super::{SEGMENT, Sizes, path, segments};
+use super::{SEGMENT, Terms, path, segments};
 use crate::disk::{Disk, File};
 
 /// Segments that are ready before they are needed.
@@ -20,7 +20,7 @@ const SPARE: usize = 2;
 pub struct Log {
     disk: Arc<dyn Disk>,
     folder: Box<str>,
-    sizes: Sizes,
+    terms: Terms,
     chain: Chain,
     segment: Arc<dyn File>,
     /// The byte that the next entry is written at.
@@ -38,12 +38,12 @@ impl Log {
     ///
     /// # Errors
     /// There is no room for it.
-    pub fn new(disk: Arc<dyn Disk>, folder: &str, sizes: Sizes) -> io::Result<Self> {
-        let segment = disk.make(&path(folder, 1), sizes.segment)?;
+    pub fn new(disk: Arc<dyn Disk>, folder: &str, terms: Terms) -> io::Result<Self> {
+        let segment = disk.make(&path(folder, 1), terms.segment)?;
         let mut log = Self {
             disk,
             folder: folder.into(),
-            sizes,
+            terms,
             chain: Chain::default(),
             segment,
             at: 0,
@@ -61,7 +61,7 @@ impl Log {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn of_dead(disk: Arc<dyn Disk>, folder: &str, sizes: Sizes) -> io::Result<Self> {
+    pub fn of_dead(disk: Arc<dyn Disk>, folder: &str, terms: Terms) -> io::Result<Self> {
         let mut last = None;
         for number in segments(&*disk, folder)? {
             let file = disk.open(&path(folder, number))?;
@@ -74,7 +74,7 @@ impl Log {
             }
         }
         let (number, segment) = last.ok_or(io::ErrorKind::NotFound)?;
-        let bytes = segment.read(0, sizes.segment)?;
+        let bytes = segment.read(0, terms.segment)?;
         let chain = form::begun(&bytes).map_err(|damage| io::Error::other(damage.what))?;
         let mut reader = Reader::new(&bytes, form::HEAD_BYTES, chain);
         reader.by_ref().for_each(drop);
@@ -82,7 +82,7 @@ impl Log {
         Ok(Self {
             disk,
             folder: folder.into(),
-            sizes,
+            terms,
             chain,
             segment,
             at,
@@ -105,7 +105,7 @@ impl Log {
     /// There is no room; nothing is changed.
     pub fn append(&mut self, text: &[u8]) -> io::Result<()> {
         let size = form::size(text.len());
-        if self.at + self.pending.len() + size > self.sizes.segment {
+        if self.at + self.pending.len() + size > self.terms.segment {
             self.make_room();
             let next = self.spare.pop_front().ok_or(io::ErrorKind::StorageFull)?;
             self.commit()?;
@@ -136,10 +136,10 @@ impl Log {
     pub fn make_room(&mut self) -> bool {
         while self.spare.len() < SPARE {
             let used = segments(&*self.disk, &self.folder).map_or(0, |all| all.len() as u64);
-            if (used + 1) * self.sizes.segment as u64 > self.sizes.quota {
+            if (used + 1) * self.terms.segment as u64 > self.terms.quota {
                 break;
             }
-            let Ok(file) = self.disk.make(&path(&self.folder, self.newest + 1), self.sizes.segment) else {
+            let Ok(file) = self.disk.make(&path(&self.folder, self.newest + 1), self.terms.segment) else {
                 break;
             };
             self.newest += 1;

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use levada_core::record::{End, Record};
 use levada_core::usage::{Source, Usage};
 use serde_json::Value;
 
-use super::{Begun, Journal, Sizes};
+use super::{Begun, Durability, Journal, Terms};
 use crate::disk;
 use memory::Memory;
 
 #[path = "../../tests/support/memory.rs"]
 mod memory;
 
-const SMALL: Sizes = Sizes { hot: 64 * 1024, segment: 32 * 1024, quota: 1 << 20 };
+const SMALL: Terms =
+    Terms { durability: Durability::Process, hot: 64 * 1024, segment: 32 * 1024, quota: 1 << 20 };
 
 fn record(id: &str) -> Record<'_> {
     Record {
@@ -34,7 +36,8 @@ fn record(id: &str) -> Record<'_> {
         cached_tokens: 0,
         created_tokens: 0,
         reasoning_tokens: 0,
-        usage: "unknown",
+        usage: "none",
+        suspect: false,
         first_byte_us: None,
         total_us: 0,
     }
@@ -110,7 +113,7 @@ fn a_killed_worker_loses_nothing() {
     settle(&first, "r0", 10);
     let open = first.begin(&mut record("r1")).unwrap();
     let usage = Usage { prompt: 4, completion: 9, ..Usage::default() };
-    first.note(&open, &usage, Source::Backend);
+    first.note(&open, &usage, Source::EngineRunning);
     settle(&first, "r2", 12);
     drop(first);
     let second = journal(&disk, "b");
@@ -119,7 +122,7 @@ fn a_killed_worker_loses_nothing() {
     let cut = &found["a-1"];
     assert_eq!(
         (&cut["end"], &cut["completion_tokens"], &cut["id"], &cut["usage"]),
-        (&"interrupted".into(), &9.into(), &"r1".into(), &"backend".into())
+        (&"interrupted".into(), &9.into(), &"r1".into(), &"engine_running".into())
     );
     // What is acknowledged is buried, and comes no more.
     second.adopt();
@@ -136,7 +139,7 @@ fn a_death_between_the_record_and_its_slot_settles_once() {
     let begun = first.begin(&mut record).unwrap();
     record.call = begun.number();
     record.end = End::Done;
-    assert!(first.append(&record.text()));
+    assert!(first.append(&record.text()).is_some());
     drop(first);
     let found = drained(&journal(&disk, "b"));
     assert_eq!(found.len(), 1);
@@ -200,6 +203,27 @@ fn a_flush_that_fails_stops_admission() {
     drop(journal);
     *disk.broken.lock().unwrap() = false;
     assert_eq!(drained(&self::journal(&disk, "b")).len(), 1);
+}
+
+#[test]
+fn the_last_bytes_wait_until_no_loss_of_power_takes_the_record() {
+    let disk = Memory::default();
+    let terms = Terms { durability: Durability::Power, ..SMALL };
+    let journal = Journal::new(Arc::new(disk.clone()), "a", terms).unwrap();
+    let cx = Context::from_waker(Waker::noop());
+    let settled = |id: &str| {
+        let begun = journal.begin(&mut record(id)).unwrap();
+        journal.settle(&begun, &Record { call: begun.number(), ..record(id) }).unwrap()
+    };
+    let (first, second) = (settled("r0"), settled("r1"));
+    assert_eq!(journal.poll_durable(second, &cx), Poll::Pending);
+    journal.carry();
+    assert_eq!(journal.poll_durable(first, &cx), Poll::Ready(true));
+    assert_eq!(journal.poll_durable(second, &cx), Poll::Ready(true));
+    let third = settled("r2");
+    *disk.broken.lock().unwrap() = true;
+    journal.carry();
+    assert_eq!(journal.poll_durable(third, &cx), Poll::Ready(false));
 }
 
 #[test]

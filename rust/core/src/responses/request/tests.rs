@@ -3,7 +3,7 @@
 use super::*;
 
 fn chat(body: &str) -> serde_json::Value {
-    let chat = to_chat(body.as_bytes(), Lacks::default()).unwrap();
+    let chat = to_chat(body.as_bytes(), Lacks::default(), Counts::Final).unwrap();
     serde_json::from_slice(&chat.body).unwrap()
 }
 
@@ -15,7 +15,7 @@ fn messages(input: &str) -> String {
 /// The path and the words of what a request with these members is refused with.
 fn refused(members: &str) -> (String, String) {
     let body = format!("{{{members}}}");
-    let refusal = to_chat(body.as_bytes(), Lacks::default()).unwrap_err();
+    let refusal = to_chat(body.as_bytes(), Lacks::default(), Counts::Final).unwrap_err();
     assert_eq!(refusal.status(), 400);
     (refusal.param_path().unwrap_or_default().to_owned(), refusal.words().to_owned())
 }
@@ -24,7 +24,7 @@ fn refused(members: &str) -> (String, String) {
 fn a_plain_request_becomes_a_plain_chat() {
     let body = r#"{"model":"m","instructions":"Be \u0062rief.","input":"x","max_output_tokens":5,"temperature":1.00,
         "stream":true,"store":false,"user":null,"include":["reasoning.encrypted_content"],"top_k":4.0,"n":2}"#;
-    let made = to_chat(body.as_bytes(), Lacks::default()).unwrap();
+    let made = to_chat(body.as_bytes(), Lacks::default(), Counts::Final).unwrap();
     assert_eq!(
         made.body,
         concat!(
@@ -39,7 +39,7 @@ fn a_plain_request_becomes_a_plain_chat() {
 fn a_limit_has_the_name_that_the_backend_knows() {
     let body = br#"{"input":"x","max_output_tokens":5,"top_k":null}"#;
     let lacks = Lacks { max_completion_tokens: true, null: true, ..Lacks::default() };
-    let made = to_chat(body, lacks).unwrap();
+    let made = to_chat(body, lacks, Counts::Final).unwrap();
     assert_eq!(made.body, r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":5}"#);
 }
 
@@ -188,7 +188,7 @@ fn what_a_chat_cannot_say_is_refused_with_its_path() {
 #[test]
 fn the_echo_is_one_line_of_the_clients_own_text() {
     let body = "{\"input\":\"x\",\"temperature\":0.70,\"tools\":[\n {\"type\":\"function\",\"name\":\"a\\nb\"}],\"top_p\":null}";
-    let echo = to_chat(body.as_bytes(), Lacks::default()).unwrap().echo;
+    let echo = to_chat(body.as_bytes(), Lacks::default(), Counts::Final).unwrap().echo;
     assert!(echo.contains(r#""temperature":0.70,"#) && echo.contains(r#""top_p":null"#));
     assert!(echo.contains(r#""tools":[  {"type":"function","name":"a\nb"}]"#));
     assert!(!echo.contains('\n') && echo.starts_with(r#""instructions":null,"max_output_tokens":null"#));
