@@ -156,3 +156,8 @@ class Validator:
         self, endpoint: str, body: bytes, content_type: str
     ) -> tuple[int, str | None, str | None, str] | None:
         """Status, parameter, code and message of the refusal, if the body would be refused."""
+
+def verify_journals(folder: str) -> tuple[int, list[str]]:
+    """Reads the journals in a folder through: how many entries there are, and what is not as it was
+    written. OSError when the folder cannot be read.
+    """

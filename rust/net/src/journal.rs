@@ -11,6 +11,7 @@ mod log;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::io;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -31,6 +32,7 @@ use hot::{Follower, Hot};
 use keeper::Keeper;
 use log::Log;
 use slots::Slots;
+pub use verify::{Verified, verify};
 
 /// The names of the mapped files.
 const SLOTS: &str = "slots";
@@ -108,6 +110,7 @@ pub struct Journal {
     /// The log has no room for more, or its disk has failed: nothing more is begun.
     full: AtomicBool,
     failed: AtomicBool,
+    closed: AtomicBool,
     /// The thread that flushes, and who waits for it to have flushed up to an entry.
     flusher: OnceLock<Thread>,
     waiting: Mutex<Vec<Waker>>,
@@ -153,6 +156,7 @@ impl Journal {
             calls: AtomicU64::new(0),
             full: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             flusher: OnceLock::new(),
             waiting: Mutex::default(),
             _owned: owned,

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use levada_net::disk::{Disk, File, Owned, Region};
+use levada_net::journal::{self, Terms};
 use memmap2::MmapRaw;
+use pyo3::prelude::*;
 
 /// The file in a folder that its owner has locked.
 const OWNER: &str = "owner";
@@ -69,6 +71,13 @@ impl File for Written {
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
+}
+
+/// Reads the journals in a folder through: how many entries there are, and what is not as it was written.
+#[pyfunction]
+pub fn verify_journals(py: Python<'_>, folder: &str) -> PyResult<(u64, Vec<String>)> {
+    let found = py.detach(|| journal::verify(&Folder(folder.into()), Terms::default()))?;
+    Ok((found.entries, found.damages))
 }
 
 impl Folder {

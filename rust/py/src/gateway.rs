@@ -315,6 +315,8 @@ impl Gateway {
             };
             let (cut, ()) = tokio::join!(edges, engine.ended(grace));
             engine.cut();
+            // What the last calls have cost can be asked for at once.
+            let _ = tokio::task::spawn_blocking(move || engine.journal().carry()).await;
             let finish: Finish = Box::new(move |py| Ok(cut.into_pyobject(py)?.into_any().unbind()));
             finish
         })
@@ -335,6 +337,7 @@ impl Gateway {
         if let Some(runtime) = runtime {
             py.detach(|| runtime.shutdown_timeout(Duration::from_secs(1)));
         }
+        py.detach(|| self.engine.journal().close());
     }
 }
 

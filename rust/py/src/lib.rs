@@ -18,6 +18,8 @@ mod _native {
     #[pymodule_export]
     use super::call::Call;
     #[pymodule_export]
+    use super::disk::verify_journals;
+    #[pymodule_export]
     use super::error::ConfigError;
     #[pymodule_export]
     use super::gateway::{Caller, Gateway};

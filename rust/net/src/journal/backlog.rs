@@ -24,6 +24,14 @@ struct Place {
     chain: Chain,
 }
 
+impl Place {
+    /// Before all that is there of a journal.
+    fn first(disk: &dyn Disk, name: &str) -> Self {
+        let all = segments(disk, name).unwrap_or_default();
+        Self { segment: all.first().copied().unwrap_or(1), at: 0, chain: Chain::default() }
+    }
+}
+
 /// One journal that is read.
 pub struct Source {
     name: Box<str>,
@@ -74,10 +82,7 @@ impl Source {
 
     /// Where it is read from.
     fn place(&self, disk: &dyn Disk) -> Place {
-        self.place.unwrap_or_else(|| {
-            let all = segments(disk, &self.name).unwrap_or_default();
-            Place { segment: all.first().copied().unwrap_or(1), at: 0, chain: Chain::default() }
-        })
+        self.place.unwrap_or_else(|| Place::first(disk, &self.name))
     }
 
     /// Whether nothing is left of a dead one.
@@ -193,9 +198,17 @@ impl<'a> Walk<'a> {
         Self::new(disk, source, u64::MAX)
     }
 
+    /// All that is there of a journal.
+    pub fn whole(disk: &'a dyn Disk, name: &'a str) -> Self {
+        Self::from(disk, name, Place::first(disk, name), u64::MAX)
+    }
+
     fn new(disk: &'a dyn Disk, source: &'a Source, below: u64) -> Self {
-        let place = source.place(disk);
-        Self { disk, name: &source.name, place, below, file: None, bytes: Vec::new(), begin: 0 }
+        Self::from(disk, &source.name, source.place(disk), below)
+    }
+
+    fn from(disk: &'a dyn Disk, name: &'a str, place: Place, below: u64) -> Self {
+        Self { disk, name, place, below, file: None, bytes: Vec::new(), begin: 0 }
     }
 
     /// Opens the segment of the place and reads its head; false where none has begun there.

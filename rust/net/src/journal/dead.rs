@@ -40,7 +40,12 @@ impl Journal {
         let slots = Arc::new(Slots::new(self.disk.mapped(&format!("{name}/{SLOTS}"))?));
         let log = Log::of_dead(Arc::clone(&self.disk), name, self.terms)?;
         let follower = Follower::of_dead(self.disk.mapped(&format!("{name}/{HOT}"))?, log.next());
-        Keeper::new(log, follower).carry()?;
+        let mut keeper = Keeper::new(log, follower);
+        keeper.carry()?;
+        while keeper.skip_damage() {
+            lock(&self.backlog).damaged(format!("{name}/{HOT}: an entry is not as it was written"));
+            keeper.carry()?;
+        }
         let dead = Source::dead(name, Arc::clone(&slots), owned);
         let left = slots.left();
         let settled = if left.is_empty() { HashSet::new() } else { self.settled(&dead) };

@@ -127,6 +127,27 @@ impl Follower {
     pub fn stands(&self) -> u64 {
         self.next
     }
+
+    /// Goes on behind an entry of a dead one that is not as it was written; false where nothing stands.
+    pub fn skip_damage(&mut self) -> bool {
+        let half = half(&*self.region);
+        let begin = self.side * half;
+        let written = self.region.words().get(begin + self.at).is_some_and(|word| word.load(Acquire) != 0);
+        if !written || self.at >= half || entry(&*self.region, self.side, self.at).is_some() {
+            return false;
+        }
+        let newer =
+            |at: &usize| entry(&*self.region, self.side, *at).is_some_and(|(number, ..)| number > self.next);
+        match (self.at + 1..half).find(newer) {
+            Some(at) => {
+                let number = entry(&*self.region, self.side, at).map_or(self.next, |(number, ..)| number);
+                (self.at, self.next) = (at, number);
+            }
+            // The rest of this side is unreadable, or was never written.
+            None => (self.side, self.at, self.next) = (1 - self.side, 0, self.next + 1),
+        }
+        true
+    }
 }
 
 impl Iterator for Follower {

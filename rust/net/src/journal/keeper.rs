@@ -35,6 +35,11 @@ impl Keeper {
         Self { log, follower, held: None }
     }
 
+    /// Goes on behind an entry of a dead one that is not as it was written; false where nothing stands.
+    pub fn skip_damage(&mut self) -> bool {
+        self.follower.skip_damage()
+    }
+
     /// Carries all that is hot into the log; the number that comes next.
     ///
     /// # Errors
@@ -52,7 +57,16 @@ impl Keeper {
 }
 
 impl Journal {
-    /// Keeps the journal until nobody else holds it.
+    /// Ends the thread; what is written from now on stays hot, for the next who lives.
+    pub fn close(&self) {
+        self.carry();
+        self.closed.store(true, Relaxed);
+        if let Some(flusher) = self.flusher.get() {
+            flusher.unpark();
+        }
+    }
+
+    /// Keeps the journal until it is closed, or nobody else holds it.
     ///
     /// # Errors
     /// There can be no further thread.
@@ -62,7 +76,9 @@ impl Journal {
             for turn in 1u32.. {
                 // Sooner where a call waits for it.
                 thread::park_timeout(FLUSH);
-                let Some(journal) = kept.upgrade() else { return };
+                let Some(journal) = kept.upgrade().filter(|journal| !journal.closed.load(Relaxed)) else {
+                    return;
+                };
                 journal.carry();
                 if turn % LOOK == 0 {
                     journal.adopt();
@@ -75,7 +91,7 @@ impl Journal {
     }
 
     /// Carries what is hot into the log, and says whether more may be begun.
-    pub(super) fn carry(&self) {
+    pub fn carry(&self) {
         if self.failed.load(Relaxed) {
             return;
         }

@@ -8,8 +8,8 @@ use levada_core::record::{End, Record};
 use levada_core::usage::{Source, Usage};
 use serde_json::Value;
 
-use super::{Begun, Durability, Journal, Terms};
-use crate::disk;
+use super::{Begun, Durability, Journal, Terms, verify};
+use crate::disk::{self, Disk as _};
 use memory::Memory;
 
 #[path = "../../tests/support/memory.rs"]
@@ -224,6 +224,48 @@ fn the_last_bytes_wait_until_no_loss_of_power_takes_the_record() {
     *disk.broken.lock().unwrap() = true;
     journal.carry();
     assert_eq!(journal.poll_durable(third, &cx), Poll::Ready(false));
+}
+
+#[test]
+fn a_flipped_bit_in_what_is_hot_is_told_and_the_rest_is_read() {
+    for place in [0, 3, 8 * 30] {
+        let disk = Memory::default();
+        let first = journal(&disk, "a");
+        for call in 0..3 {
+            settle(&first, &format!("r{call}"), call);
+        }
+        drop(first);
+        disk.flip("a/hot", place);
+        let second = journal(&disk, "b");
+        let lines = second.records(10);
+        assert_eq!(lines.count, 2, "{place}");
+        assert_eq!(lines.damages, ["a/hot: an entry is not as it was written"], "{place}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_found_by_reading_through() {
+    let disk = Memory::default();
+    let first = journal(&disk, "a");
+    for call in 0..200 {
+        settle(&first, &format!("r{call}"), call);
+        first.carry();
+    }
+    let sound = verify(&disk, SMALL).unwrap();
+    assert_eq!((sound.entries, sound.damages.len()), (200, 0));
+    let segments: Vec<_> = disk.files("a").into_iter().filter(|name| name.ends_with(".log")).collect();
+    assert!(segments.len() > 3, "{segments:?}");
+    // Only what is written can be damaged: behind the last entry of all nothing is.
+    for (place, file) in [(3, &segments[0]), (17 * 8, &segments[1]), (1000 * 8, &segments[2])] {
+        let file = format!("a/{file}");
+        disk.flip(&file, place);
+        let found = verify(&disk, SMALL).unwrap();
+        assert!(!found.damages.is_empty(), "{file} {place}");
+        disk.flip(&file, place);
+    }
+    assert_eq!(verify(&disk, SMALL).unwrap(), sound);
+    disk.remove(&format!("a/{}", segments[1])).unwrap();
+    assert!(verify(&disk, SMALL).unwrap().damages[0].ends_with("the segment is missing"));
 }
 
 #[test]

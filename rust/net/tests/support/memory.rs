@@ -86,6 +86,10 @@ impl Memory {
     /// Changes a bit of a file.
     pub fn flip(&self, path: &str, bit: usize) {
         let held = self.held.lock().unwrap();
+        if let Some(file) = held.mapped.get(path) {
+            file.0[bit / 64].fetch_xor(1 << (bit % 64), Relaxed);
+            return;
+        }
         held.written[path].bytes.lock().unwrap()[bit / 8] ^= 1 << (bit % 8);
     }
 
