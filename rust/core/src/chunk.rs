@@ -59,6 +59,8 @@ pub struct Chunk {
     pub usage: Option<Usage>,
     /// What llama.cpp's timings tell of the tokens so far.
     pub timings: Option<Usage>,
+    /// How long a sound was that was heard, in milliseconds.
+    pub duration_ms: Option<u64>,
     /// It has a `usage` member, be it null.
     pub has_usage: bool,
     /// Some choice has a finish reason, or an image is complete.
@@ -219,6 +221,8 @@ impl Reader<'_> {
                 self.chunk.timings = usage::timings(scanner)?;
                 self.chunk.timings_at = start..scanner.at();
             }
+            // A transcription that tells no usage tells how long the sound was.
+            b"duration" => self.chunk.duration_ms = usage::millis(scanner)?,
             b"system_fingerprint" => self.chunk.fingerprint_at = scanner.value()?.1,
             b"error" => self.chunk.error |= scanner.value()?.0 != Kind::Null,
             b"object" => {

@@ -38,6 +38,8 @@ pub struct Request {
     pub n: u64,
     /// `max_completion_tokens`, else `max_tokens` or `max_output_tokens`.
     pub max_tokens: Option<u64>,
+    /// How many characters are to be spoken.
+    pub characters: u64,
     /// What it needs of the model.
     pub needs: Needs,
     /// Where its `response_format` stands, if that is a JSON Schema.

@@ -19,6 +19,8 @@ pub struct Usage {
     pub created: u64,
     /// Those of the answer that were spent on reasoning.
     pub reasoning: u64,
+    /// Sound that was heard, in milliseconds.
+    pub audio_ms: u64,
     /// The backend told the cached ones beside the others, as Anthropic does.
     pub flat: bool,
     /// It told something that cannot be: a count that is none, is absurd, or that has fallen.
@@ -173,6 +175,7 @@ fn most(one: Usage, other: Usage) -> Usage {
         cached: one.cached.max(other.cached),
         created: one.created.max(other.created),
         reasoning: one.reasoning.max(other.reasoning),
+        audio_ms: one.audio_ms.max(other.audio_ms),
         flat: other.flat,
         suspect: one.suspect || other.suspect,
     }
@@ -205,6 +208,7 @@ fn added(before: Option<Usage>, usage: Usage) -> Usage {
         cached: before.cached.max(usage.cached),
         created: before.created.max(usage.created),
         reasoning: before.reasoning.saturating_add(usage.reasoning),
+        audio_ms: before.audio_ms.max(usage.audio_ms),
         flat: usage.flat,
         suspect: before.suspect || usage.suspect,
     }
@@ -256,7 +260,7 @@ pub fn member(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Wrong> {
         *suspect |= count == Some(Err(Absurd));
         Ok::<u64, Wrong>(count.and_then(Result::ok).unwrap_or_default())
     };
-    let mut suspect = false;
+    let (mut suspect, mut seconds) = (false, None);
     scanner.object::<Wrong>(|key, scanner| {
         // Chat says prompt and completion, Responses and Anthropic say input and output.
         match key.raw {
@@ -283,6 +287,8 @@ pub fn member(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Wrong> {
             b"total_tokens" => {
                 tell(scanner, &mut suspect)?;
             }
+            // What a transcription costs is told in seconds, or in tokens.
+            b"seconds" => seconds = millis(scanner)?,
             _ => {
                 scanner.value()?;
             }
@@ -290,15 +296,37 @@ pub fn member(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Wrong> {
         Ok(())
     })?;
     // An object that tells no count tells nothing.
-    if !told {
+    if !told && seconds.is_none() {
         return Ok(None);
     }
+    usage.audio_ms = seconds.unwrap_or_default();
     // Anthropic counts what the cache gave or took apart from the input.
     if apart && usage.flat {
         usage.prompt = usage.prompt.saturating_add(usage.cached).saturating_add(usage.created);
     }
     usage.suspect = suspect;
     Ok(Some(usage))
+}
+
+/// Takes a number of seconds as milliseconds, exactly; nothing for what is no such number.
+///
+/// # Errors
+/// The text is broken.
+pub fn millis(scanner: &mut Scanner<'_>) -> Result<Option<u64>, Wrong> {
+    let span = scanner.value()?.1;
+    let (whole, part) = match scanner.text(&span).split_once('.') {
+        Some((whole, part)) => (whole, part),
+        None => (scanner.text(&span), ""),
+    };
+    let (Ok(whole), true) = (whole.parse::<u64>(), part.bytes().all(|digit| digit.is_ascii_digit())) else {
+        return Ok(None);
+    };
+    // What is shorter than a millisecond is left out.
+    let part: u64 = part.chars().chain("000".chars()).take(3).collect::<String>().parse().unwrap_or_default();
+    Ok(whole
+        .checked_mul(1000)
+        .and_then(|ms| ms.checked_add(part))
+        .filter(|ms| *ms <= bounds::MOST_TOKENS * 1000))
 }
 
 /// Takes the value of llama.cpp's `timings`: the prompt's tokens, new and from the cache, and those of the answer.
@@ -386,8 +414,16 @@ mod tests {
 
     const TEXT: &str = r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2},
         "completion_tokens_details":{"reasoning_tokens":1},"prompt_tokens_x":null}"#;
-    const USAGE: Usage =
-        Usage { prompt: 3, completion: 4, cached: 2, created: 0, reasoning: 1, flat: false, suspect: false };
+    const USAGE: Usage = Usage {
+        prompt: 3,
+        completion: 4,
+        cached: 2,
+        created: 0,
+        reasoning: 1,
+        audio_ms: 0,
+        flat: false,
+        suspect: false,
+    };
 
     #[test]
     fn reads_a_window() {
@@ -407,6 +443,17 @@ mod tests {
             let wanted = Usage { completion: 2, suspect: true, ..Usage::default() };
             assert_eq!(of_window(body.as_bytes()), Some(wanted), "{text}");
         }
+    }
+
+    #[test]
+    fn seconds_are_exact() {
+        for (text, wanted) in
+            [("12", Some(12_000)), ("0.5", Some(500)), ("8.470000267", Some(8470)), ("1e3", None)]
+        {
+            assert_eq!(millis(&mut Scanner::new(text.as_bytes())).unwrap(), wanted, "{text}");
+        }
+        let told = of_window(br#""usage":{"type":"duration","seconds":9}"#).unwrap();
+        assert_eq!(told, Usage { audio_ms: 9000, ..Usage::default() });
     }
 
     #[test]

@@ -208,6 +208,8 @@ pub async fn whole_body(
     }
     if let Some(usage) = read.usage {
         meter.total(usage);
+    } else if let Some(audio_ms) = read.duration_ms {
+        meter.total(Usage { audio_ms, ..Usage::default() });
     }
     Ok((splice::apply(whole.freeze(), read.edits), read.usage))
 }

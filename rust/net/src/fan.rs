@@ -145,7 +145,7 @@ pub struct Fan {
 enum Lane {
     Open(Box<Events>),
     /// It has ended as it should, and given its place back.
-    Over(Meter),
+    Over(Box<Meter>),
 }
 
 impl Fan {
@@ -158,7 +158,7 @@ impl Fan {
     pub fn meter(&self) -> Meter {
         Meter::sum(self.lanes.iter().map(|lane| match lane {
             Lane::Open(events) => events.meter(),
-            Lane::Over(meter) => *meter,
+            Lane::Over(meter) => **meter,
         }))
     }
 
@@ -202,7 +202,7 @@ impl Lane {
         let Self::Open(events) = self else { return Poll::Pending };
         let turn = std::task::ready!(events.poll_turn(cx));
         if matches!(turn, Turn::Last(_)) {
-            *self = Self::Over(events.meter());
+            *self = Self::Over(Box::new(events.meter()));
         }
         Poll::Ready(turn)
     }

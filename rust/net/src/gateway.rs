@@ -266,6 +266,10 @@ impl Gateway {
         if let Some(key) = &caller.key {
             tally.standing = self.limits.take(asked(caller, key, Some(endpoint)), &model.name)?;
         }
+        tally.characters = request.characters;
+        if matches!(endpoint, Endpoint::Images | Endpoint::ImageEdits) {
+            tally.images = request.n;
+        }
         tally.charge_prompt = current.snapshot.charge_prompt;
         // The last step: what is written down as begun is on its way.
         if !tally.write_down() {

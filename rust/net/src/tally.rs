@@ -48,6 +48,10 @@ pub struct Tally {
     pub status: u16,
     /// Tokens so far.
     pub meter: Meter,
+    /// How many images are asked for.
+    pub images: u64,
+    /// How many characters are to be spoken.
+    pub characters: u64,
     /// A client that leaves before the first token pays for the prompt, where its tokens are known.
     pub charge_prompt: bool,
     /// Where the caller stands in its limits.
@@ -78,6 +82,8 @@ impl Tally {
             stream: false,
             status: 0,
             meter: Meter::default(),
+            images: 0,
+            characters: 0,
             charge_prompt: true,
             standing: None,
         }
@@ -157,6 +163,8 @@ impl Tally {
         if free && usage.completion == 0 {
             usage = Usage::default();
         }
+        // What has no count of its own is charged when the answer was made.
+        let made = |count| if end == End::Done && self.status < 400 { count } else { 0 };
         Record {
             call: 0,
             id: &self.id,
@@ -176,6 +184,9 @@ impl Tally {
             reasoning_tokens: usage.reasoning,
             usage: source.name(),
             suspect: usage.suspect,
+            images: made(self.images),
+            audio_ms: usage.audio_ms,
+            characters: made(self.characters),
             first_byte_us: self.first_byte,
             total_us: micros(self.began),
         }

@@ -47,6 +47,8 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
     let format = seen.get("response_format").map(|place| place.span.clone());
     let schema = format.filter(|span| format_of(scanner.text(span), "\"json_schema\""));
     let asked = Asked::of(&seen, body);
+    let spoken = seen.get("voice").and(seen.get("input")).filter(|place| place.kind == Json::String);
+    let characters = spoken.map_or(0, |place| characters(scanner.text(&place.span)));
     let several = if n > 1 { several(&seen, &scanner) } else { None };
     let places = Places::of(&mut seen, &scanner, limit);
     let (edits, cuts, end) = (std::mem::take(&mut seen.edits), std::mem::take(&mut seen.cuts), seen.end);
@@ -57,6 +59,7 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
             stream,
             n,
             max_tokens,
+            characters,
             needs,
             schema,
             one_call,
@@ -146,6 +149,11 @@ fn is_true(place: Option<&Place>) -> bool {
 
 fn whole(place: Option<&Place>, scanner: &Scanner<'_>) -> Option<u64> {
     place.filter(|place| place.kind == Json::Integer).and_then(|place| scanner.text(&place.span).parse().ok())
+}
+
+/// The characters of a JSON string.
+fn characters(text: &str) -> u64 {
+    Scanner::new(text.as_bytes()).string().map_or(0, |text| text.decode().chars().count() as u64)
 }
 
 /// Where several choices are asked for, if the profile leaves that alone.

@@ -38,6 +38,9 @@ fn record(id: &str) -> Record<'_> {
         reasoning_tokens: 0,
         usage: "none",
         suspect: false,
+        images: 0,
+        audio_ms: 0,
+        characters: 0,
         first_byte_us: None,
         total_us: 0,
     }
