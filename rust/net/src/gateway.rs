@@ -17,7 +17,7 @@ use levada_core::profile::{Profile, SchemaFallback};
 use levada_core::refusal::{Kind, Refusal};
 use levada_core::request::{self, Request};
 use levada_core::retry::Budget;
-use levada_core::snapshot::Snapshot;
+use levada_core::snapshot::{Model, Snapshot};
 use levada_core::{ability, bounds, form, json};
 
 use crate::books::Books;
@@ -28,7 +28,7 @@ use crate::current::{Current, compile};
 use crate::front;
 use crate::journal::Journal;
 use crate::keys::{Caller, Keys};
-use crate::limits::{Asked, Limits, Standing};
+use crate::limits::{Answer, Asked, Limits, Standing, Wanted};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::routes::{Route, Target};
@@ -49,11 +49,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// An engine with this snapshot, this journal and no keys.
+    /// An engine with this snapshot, this journal, these limits and no keys.
     ///
     /// # Errors
     /// Every problem of the snapshot.
-    pub fn new(snapshot: &[u8], journal: Arc<Journal>) -> Result<Arc<Self>, Vec<String>> {
+    pub fn new(snapshot: &[u8], journal: Arc<Journal>, limits: Limits) -> Result<Arc<Self>, Vec<String>> {
         let snapshot = Snapshot::parse(snapshot)?;
         let metrics = Metrics::default();
         let budget = Budget::new(snapshot.retry_ratio, snapshot.retry_per_second);
@@ -61,7 +61,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             current: ArcSwap::from_pointee(current),
             keys: Keys::default(),
-            limits: Limits::default(),
+            limits,
             books: Arc::new(Books::new(metrics, budget, journal)),
             ready: AtomicBool::new(false),
         }))
@@ -174,7 +174,10 @@ impl Gateway {
         let mut tally = self.begin(headers);
         tally.key = caller.key.as_ref().map(|key| Arc::clone(&key.id));
         let target = &caller.target;
-        tally.standing = self.standing(caller);
+        // What is not admitted is told all the same.
+        if !matches!(target.route, Route::Inference(_)) {
+            tally.standing = self.standing(caller, &tally);
+        }
         if !target.route.takes(method) {
             return refused(tally, misdirected(&target.route, method, path), target);
         }
@@ -182,7 +185,10 @@ impl Gateway {
             Route::Inference(endpoint) => {
                 match self.admit(caller, &mut tally, *endpoint, path, headers, body) {
                     Ok(plan) => Call::planned(tally, plan),
-                    Err(refusal) => refused(tally, refusal, target),
+                    Err(refusal) => {
+                        tally.standing = self.standing(caller, &tally);
+                        refused(tally, refusal, target)
+                    }
                 }
             }
             Route::Models => Call::answered(tally, 200, self.models(caller)),
@@ -200,17 +206,33 @@ impl Gateway {
     }
 
     /// Where the caller stands before anything is counted.
-    fn standing(&self, caller: &Caller) -> Option<Standing> {
+    fn standing(&self, caller: &Caller, tally: &Tally) -> Option<Standing> {
         let endpoint = match caller.target.route {
             Route::Inference(endpoint) => Some(endpoint),
             _ => None,
         };
-        self.limits.standing(asked(caller, caller.key.as_ref()?, endpoint))
+        let current = self.current.load();
+        let model = tally.model.as_ref().and_then(|(name, _)| current.snapshot.model(name));
+        let key = caller.key.as_ref()?;
+        let asked = asked(caller, key, endpoint, &current.snapshot, model, tally);
+        self.limits.standing(asked, tally.began())
     }
 
     /// A call that is refused for what its head says, or for what the door itself has noticed.
     pub fn refuse(self: &Arc<Self>, target: &Target, headers: &HeaderMap, refusal: Refusal) -> Call {
         refused(self.begin(headers), refusal, target)
+    }
+
+    /// The same for one whose caller is known.
+    pub fn refuse_caller(
+        self: &Arc<Self>,
+        caller: &Caller,
+        headers: &HeaderMap,
+        refusal: Refusal,
+    ) -> Call {
+        let mut tally = self.begin(headers);
+        tally.standing = self.standing(caller, &tally);
+        refused(tally, refusal, &caller.target)
     }
 
     /// The account of a call, opened with what its head says.
@@ -264,10 +286,14 @@ impl Gateway {
         }
         let loosened = model.abilities.json_schema == Some(false) && loosen(profile, &mut request)?;
         if let Some(key) = &caller.key {
-            tally.standing = self.limits.take(asked(caller, key, Some(endpoint)), &model.name)?;
+            let asked = asked(caller, key, Some(endpoint), snapshot, Some(model), tally);
+            self.reserve(asked, endpoint, tally, &mut request, body.len())?;
         }
         // The last step: what is written down as begun is on its way.
         if !tally.write_down() {
+            if let Some(reserved) = tally.reserved.take() {
+                reserved.abort();
+            }
             return Err(Refusal::of(Kind::Unavailable));
         }
         let style = Style {
@@ -279,6 +305,33 @@ impl Gateway {
         };
         let profile = Arc::clone(profile);
         Ok(Plan { model: index, endpoint, request, body, content_type, style, loosened, current, profile })
+    }
+
+    /// Reserves what the call may use, and bounds an answer that only the limits bound.
+    fn reserve(
+        &self,
+        asked: Asked<'_>,
+        endpoint: Endpoint,
+        tally: &mut Tally,
+        request: &mut Request,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
+        let answer = match (endpoint.bound(), request.max_tokens) {
+            (None, _) => Answer::Bounded(0),
+            (Some(_), Some(most)) => Answer::Bounded(most.saturating_mul(request.n)),
+            (Some(_), None) => {
+                let usual = asked.model.and_then(|model| model.max_tokens);
+                Answer::Free { choices: request.n, most: usual.unwrap_or(bounds::ANSWER_TOKENS) }
+            }
+        };
+        let wanted = Wanted { input: (bytes as u64).div_ceil(bounds::TOKEN_BYTES), answer };
+        let Some(admitted) = self.limits.admit(asked, wanted, tally.began())? else { return Ok(()) };
+        tally.standing = Some(admitted.standing);
+        tally.reserved = Some(admitted.reserved);
+        if let Some((name, most)) = endpoint.bound().zip(admitted.bound) {
+            request.bound(name, most);
+        }
+        Ok(())
     }
 
     fn models(&self, caller: &Caller) -> Bytes {
@@ -374,6 +427,8 @@ impl Gateway {
     /// Closes backend connections that have been idle too long, and forgets old accounts; to be called every second.
     pub fn sweep(&self) {
         self.limits.sweep();
+        let reserved = self.limits.open_calls();
+        self.books.metrics.reserved.set(i64::try_from(reserved).unwrap_or(i64::MAX));
         for load in &self.current.load().loads {
             load.dialer.sweep();
         }
@@ -394,8 +449,15 @@ fn content_type(endpoint: Endpoint, headers: &HeaderMap) -> HeaderValue {
 }
 
 /// What is asked of the limits.
-fn asked<'a>(caller: &'a Caller, key: &'a Key, endpoint: Option<Endpoint>) -> Asked<'a> {
-    Asked { key, endpoint, rate: &caller.target.profile.rate }
+fn asked<'a>(
+    caller: &'a Caller,
+    key: &'a Key,
+    endpoint: Option<Endpoint>,
+    snapshot: &'a Snapshot,
+    model: Option<&'a Model>,
+    tally: &Tally,
+) -> Asked<'a> {
+    Asked { key, endpoint, rate: &caller.target.profile.rate, snapshot, model, at_ms: tally.at_ms() }
 }
 
 /// What becomes of a JSON Schema that the model cannot keep to; whether any JSON is asked for instead.

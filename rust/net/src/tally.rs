@@ -7,12 +7,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use levada_core::endpoint::Endpoint;
 use levada_core::record::{End, Record};
-use levada_core::usage::Meter;
+use levada_core::usage::{Meter, Source};
 
 use crate::books::Books;
 use crate::cors::Grant;
 use crate::journal::Begun;
-use crate::limits::Standing;
+use crate::limits::{Reserved, Standing, Took};
 use crate::metrics::ModelMetrics;
 
 /// The account of one call.
@@ -47,6 +47,8 @@ pub struct Tally {
     pub meter: Meter,
     /// Where the caller stands in its limits.
     pub standing: Option<Standing>,
+    /// What is reserved there for the call.
+    pub reserved: Option<Reserved>,
 }
 
 impl Tally {
@@ -73,6 +75,7 @@ impl Tally {
             status: 0,
             meter: Meter::default(),
             standing: None,
+            reserved: None,
         }
     }
 
@@ -97,6 +100,12 @@ impl Tally {
     /// The first byte for the client is there.
     pub fn first_byte(&mut self) {
         self.first_byte.get_or_insert(micros(self.began));
+    }
+
+    /// When the call was opened, by the clock on the wall, in milliseconds since 1970.
+    #[must_use]
+    pub fn at_ms(&self) -> u64 {
+        self.at_ms
     }
 
     /// Writes the call down as begun; whether that could be done. Until then it leaves nothing in the ledger.
@@ -130,7 +139,25 @@ impl Tally {
             record.call = begun.number();
             self.books.journal.settle(begun, &record);
         }
+        if let Some(reserved) = self.reserved.take() {
+            let took = self.took(end, &reserved);
+            reserved.settle(took);
+        }
         self.books.metrics.in_flight.dec();
+    }
+
+    /// What counts in the caller's limits; nothing where nobody knows.
+    fn took(&self, end: End, reserved: &Reserved) -> Option<Took> {
+        let (usage, source) = self.meter.read();
+        match source {
+            // An answer that tells no count has cost something.
+            Source::Unknown if end == End::Done && self.status < 400 => None,
+            Source::Unknown => Some(Took::default()),
+            Source::Counted if usage.prompt == 0 => {
+                Some(Took { input: reserved.amounts().input, cached: 0, output: usage.completion })
+            }
+            _ => Some(Took { input: usage.prompt, cached: usage.cached, output: usage.completion }),
+        }
     }
 
     /// What is known now.
