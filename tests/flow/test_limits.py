@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from rawhttp import Answer, Wire
-from served import Levada, Start, eventually
+from served import Levada, Start, eventually, start
 from upstream import DONE, ScriptedBackend, chat_chunk, chunked, hang, send, stream_head
 
 BODY = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "x" * 29}]}
@@ -114,7 +114,7 @@ def test_a_client_that_leaves_gives_back_what_it_did_not_use(
     refused = running.chat(BODY)
     assert (refused.status, refused.header("retry-after")) == (429, "1")
     assert "on concurrent requests: Limit 1, Used 1, Requested 1." in error(refused)["message"]
-    assert left(refused, "tokens") == 1000 - ESTIMATE - 13 // 4 - 10 or left(refused, "tokens") < 970
+    assert left(refused, "tokens") < 970
     wire.close()
     assert eventually(lambda: left(running.get("/v1/models"), "tokens") == 992)
     assert running.chat(BODY).status == 200
@@ -228,17 +228,18 @@ def test_no_restart_and_no_kill_forgets(
     before = (stands(answer), stands(answer, "tokens"))
     running.terminate()
     assert running.process.wait(20) == 0
-    again = levada(backend.url, door=door, data=running.data.parent)
-    again.key = text
-    answer = again.get("/v1/models")
-    assert (stands(answer), stands(answer, "tokens")) == before
+    again = start(running.data.parent, backend.url, door=door).ready(text)
+    try:
+        answer = again.get("/v1/models")
+        assert (stands(answer), stands(answer, "tokens")) == before
+    finally:
+        again.stop()
 
 
 @pytest.mark.timeout(90)
 def test_the_old_worker_and_the_new_one_share(levada: Start, backend: ScriptedBackend) -> None:
     running = levada(backend.url)
     key(running, {"requests_per_day": 50, "tokens_per_day": 1000, "concurrency": 2})
-    done: list[bool] = []
     backend.script(
         send(stream_head() + chunked(chat_chunk("a", usage=used(7, 1)), end=False)), hang()
     )
@@ -254,11 +255,10 @@ def test_the_old_worker_and_the_new_one_share(levada: Start, backend: ScriptedBa
     assert eventually(from_the_new, 20)
     assert old in running.worker_pids()
     # The old one's stream holds its place in the new one's eyes, and gives it back at its end.
-    second = {**STREAM}
     backend.script(
         send(stream_head() + chunked(chat_chunk("b", usage=used(7, 1)), end=False)), hang()
     )
-    other: Wire = running.begin("/v1/chat/completions", second, timeout=30)
+    other: Wire = running.begin("/v1/chat/completions", STREAM, timeout=30)
     assert other.read_until(b'"b"')
     assert running.chat(BODY).status == 429
     tokens = left(running.get("/v1/models"), "tokens")
@@ -266,4 +266,3 @@ def test_the_old_worker_and_the_new_one_share(levada: Start, backend: ScriptedBa
     assert eventually(lambda: left(running.get("/v1/models"), "tokens") > tokens, 10)
     assert running.chat(BODY).status == 200
     other.close()
-    assert not done
