@@ -78,7 +78,8 @@ class Allowance(Section):
             if windows.count((count, per_ms)) > 1:
                 raise ValueError(f"{count} in {per_ms / 1000:g} s are limited twice")
         found = self.document() or {}
-        if sum(len(found.get(name, ())) for name in ("windows", "budgets")) >= _RULES:
+        rules = [*windows, *found.get("budgets", ()), *([1] if self.concurrency else ())]
+        if len(rules) > _RULES:
             raise ValueError(f"has more than {_RULES} limits")
         return self
 

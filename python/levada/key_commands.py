@@ -43,7 +43,6 @@ def key_create(
     expires: Annotated[
         str | None, typer.Option(help="How long it lives, such as 12h or 30d (for ever).")
     ] = None,
-    tenant: Annotated[str | None, typer.Option(help="Whose it is.")] = None,
     project: Annotated[str | None, typer.Option(help="Its project.")] = None,
     limits: LimitsFlag = None,
     data: DataFlag = None,
@@ -56,7 +55,7 @@ def key_create(
     life = None if expires is None else _seconds("--expires", expires)
     allowed = None if models is None else tuple(filter(None, models.replace(",", " ").split()))
 
-    said = keys.Change(tenant, project, limits=_limits(limits))
+    said = keys.Change(project=project, limits=_limits(limits))
 
     async def work(store: "Store") -> "tuple[Key, str]":
         end = None if life is None else store.clock() + life

@@ -35,9 +35,10 @@ def left(answer: Answer, what: str = "requests") -> int:
     return int(remaining)
 
 
-def key(running: Levada, limits: dict[str, Any], *flags: str) -> str:
+def key(running: Levada, limits: dict[str, Any], project: str = "", tenant: str = "") -> str:
     """A key with these limits, once the engine knows it."""
-    _, text = running.create_key("--limits", json.dumps(limits), *flags)
+    id_, text = running.create_key("--limits", json.dumps(limits), "--project", project)
+    running.command("key", "change", id_, "--tenant", tenant)
     running.key = text
     assert eventually(lambda: running.get("/v1/models").status == 200)
     return text
@@ -173,9 +174,9 @@ def test_projects_tenants_and_models_have_limits_of_their_own(
             "tenants": [{"name": "*", "limits": {"requests_per_minute": 4}}],
         },
     )
-    one = key(running, {"requests_per_minute": 2}, "--project", "p", "--tenant", "t")
-    two = key(running, {}, "--project", "p", "--tenant", "t")
-    three = key(running, {}, "--tenant", "t")
+    one = key(running, {"requests_per_minute": 2}, "p", "t")
+    two = key(running, {}, "p", "t")
+    three = key(running, {}, "", "t")
     four = key(running, {})
 
     def ask(text: str) -> tuple[int, tuple[str | None, str | None]]:
@@ -195,9 +196,7 @@ def test_projects_tenants_and_models_have_limits_of_their_own(
 
 
 @pytest.mark.timeout(90)
-def test_no_restart_and_no_kill_forgets(
-    levada: Start, backend: ScriptedBackend, door: str
-) -> None:
+def test_no_restart_and_no_kill_forgets(levada: Start, backend: ScriptedBackend, door: str) -> None:
     running = levada(backend.url, door=door)
     text = key(running, {"requests_per_day": 5, "tokens_per_day": 1000, "concurrency": 1})
     assert left(running.chat(BODY)) == 4

@@ -170,9 +170,9 @@ fn is_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-const LABEL: &str = "must be a text of 1 to 200 characters";
+pub(crate) const LABEL: &str = "must be a text of 1 to 200 characters";
 
-fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     !text.is_empty() && text.chars().count() <= 200
 }
 

@@ -9,7 +9,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use read::{list, section};
+pub(crate) use read::{accounts, list, section};
 
 use crate::endpoint::Endpoint;
 use price::Price;

@@ -236,7 +236,8 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     let auth = fields.section("auth").and_then(auth);
     let hosts = hosts(&mut fields);
     let origins = optional_texts(&mut fields, "origins");
-    let (tenants, projects) = (accounts(&mut fields, "tenants"), accounts(&mut fields, "projects"));
+    let (tenants, projects) =
+        (limit::accounts(&mut fields, "tenants"), limit::accounts(&mut fields, "projects"));
     let backends = backends(&mut fields);
     let models = models(&mut fields, &backends);
     let deadlines = fields.section("deadlines").map(deadlines);
@@ -302,21 +303,6 @@ fn hosts(fields: &mut Fields<'_>) -> Option<Hosts> {
         fields.problem("profiles", "must not be empty");
     }
     hosts
-}
-
-/// The limits of tenants or projects, by their names.
-fn accounts(fields: &mut Fields<'_>, name: &str) -> HashMap<Box<str>, Vec<Rule>> {
-    let mut accounts = HashMap::new();
-    for (index, value) in fields.optional_list(name).into_iter().enumerate() {
-        let Some(mut one) = fields.element(name, index, value) else { continue };
-        let called = one.text("name", is_name, NAME);
-        let rules = limit::section(&mut one, "limits");
-        if accounts.insert(called, rules).is_some() {
-            one.problem("name", "is there twice");
-        }
-        one.done();
-    }
-    accounts
 }
 
 fn backends(fields: &mut Fields<'_>) -> Vec<Backend> {

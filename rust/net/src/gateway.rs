@@ -3,6 +3,8 @@
 //! Law: a call reads one snapshot, taken at admission. A swap replaces it whole; what is live (loads, idle connections,
 //! breakers) stays with a backend as long as its address does. Nothing here is locked across an await.
 
+mod reserve;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,14 +12,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
-use levada_core::auth::Key;
 use levada_core::chunk::Style;
 use levada_core::endpoint::{Endpoint, Form};
 use levada_core::profile::{Profile, SchemaFallback};
 use levada_core::refusal::{Kind, Refusal};
 use levada_core::request::{self, Request};
 use levada_core::retry::Budget;
-use levada_core::snapshot::{Model, Snapshot};
+use levada_core::snapshot::Snapshot;
 use levada_core::{ability, bounds, form, json};
 
 use crate::books::Books;
@@ -28,7 +29,7 @@ use crate::current::{Current, compile};
 use crate::front;
 use crate::journal::Journal;
 use crate::keys::{Caller, Keys};
-use crate::limits::{Answer, Asked, Limits, Standing, Wanted};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::routes::{Route, Target};
@@ -205,34 +206,9 @@ impl Gateway {
         }
     }
 
-    /// Where the caller stands before anything is counted.
-    fn standing(&self, caller: &Caller, tally: &Tally) -> Option<Standing> {
-        let endpoint = match caller.target.route {
-            Route::Inference(endpoint) => Some(endpoint),
-            _ => None,
-        };
-        let current = self.current.load();
-        let model = tally.model.as_ref().and_then(|(name, _)| current.snapshot.model(name));
-        let key = caller.key.as_ref()?;
-        let asked = asked(caller, key, endpoint, &current.snapshot, model, tally);
-        self.limits.standing(asked, tally.began())
-    }
-
     /// A call that is refused for what its head says, or for what the door itself has noticed.
     pub fn refuse(self: &Arc<Self>, target: &Target, headers: &HeaderMap, refusal: Refusal) -> Call {
         refused(self.begin(headers), refusal, target)
-    }
-
-    /// The same for one whose caller is known.
-    pub fn refuse_caller(
-        self: &Arc<Self>,
-        caller: &Caller,
-        headers: &HeaderMap,
-        refusal: Refusal,
-    ) -> Call {
-        let mut tally = self.begin(headers);
-        tally.standing = self.standing(caller, &tally);
-        refused(tally, refusal, &caller.target)
     }
 
     /// The account of a call, opened with what its head says.
@@ -286,7 +262,7 @@ impl Gateway {
         }
         let loosened = model.abilities.json_schema == Some(false) && loosen(profile, &mut request)?;
         if let Some(key) = &caller.key {
-            let asked = asked(caller, key, Some(endpoint), snapshot, Some(model), tally);
+            let asked = reserve::asked(caller, key, Some(endpoint), snapshot, Some(model), tally);
             self.reserve(asked, endpoint, tally, &mut request, body.len())?;
         }
         // The last step: what is written down as begun is on its way.
@@ -305,33 +281,6 @@ impl Gateway {
         };
         let profile = Arc::clone(profile);
         Ok(Plan { model: index, endpoint, request, body, content_type, style, loosened, current, profile })
-    }
-
-    /// Reserves what the call may use, and bounds an answer that only the limits bound.
-    fn reserve(
-        &self,
-        asked: Asked<'_>,
-        endpoint: Endpoint,
-        tally: &mut Tally,
-        request: &mut Request,
-        bytes: usize,
-    ) -> Result<(), Refusal> {
-        let answer = match (endpoint.bound(), request.max_tokens) {
-            (None, _) => Answer::Bounded(0),
-            (Some(_), Some(most)) => Answer::Bounded(most.saturating_mul(request.n)),
-            (Some(_), None) => {
-                let usual = asked.model.and_then(|model| model.max_tokens);
-                Answer::Free { choices: request.n, most: usual.unwrap_or(bounds::ANSWER_TOKENS) }
-            }
-        };
-        let wanted = Wanted { input: (bytes as u64).div_ceil(bounds::TOKEN_BYTES), answer };
-        let Some(admitted) = self.limits.admit(asked, wanted, tally.began())? else { return Ok(()) };
-        tally.standing = Some(admitted.standing);
-        tally.reserved = Some(admitted.reserved);
-        if let Some((name, most)) = endpoint.bound().zip(admitted.bound) {
-            request.bound(name, most);
-        }
-        Ok(())
     }
 
     fn models(&self, caller: &Caller) -> Bytes {
@@ -446,18 +395,6 @@ fn content_type(endpoint: Endpoint, headers: &HeaderMap) -> HeaderValue {
         (Form::Multipart, Some(value)) => value.clone(),
         _ => JSON,
     }
-}
-
-/// What is asked of the limits.
-fn asked<'a>(
-    caller: &'a Caller,
-    key: &'a Key,
-    endpoint: Option<Endpoint>,
-    snapshot: &'a Snapshot,
-    model: Option<&'a Model>,
-    tally: &Tally,
-) -> Asked<'a> {
-    Asked { key, endpoint, rate: &caller.target.profile.rate, snapshot, model, at_ms: tally.at_ms() }
 }
 
 /// What becomes of a JSON Schema that the model cannot keep to; whether any JSON is asked for instead.

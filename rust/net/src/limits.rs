@@ -160,8 +160,9 @@ impl Limits {
             matches!(one.rule, Rule::Budget { unit: Counted::Money, .. })
         });
         if price.is_none() && held.iter().any(is_money) {
-            return Err(Refusal::of(Kind::NoCredit)
-                .message(format!("The model `{name}` has no price, and this key's budget is one of money.")));
+            return Err(Refusal::of(Kind::NoCredit).message(format!(
+                "The model `{name}` has no price, and this key's budget is one of money."
+            )));
         }
         let mut locked = self.table.lock();
         let now_ms = locked.now_ms(now);
@@ -286,12 +287,7 @@ fn answer(held: &[Held<'_>], wanted: Wanted, price: Option<&Price>) -> (u64, Opt
 }
 
 /// The rule without room: one for which waiting is in vain, or the last to have some.
-fn full<'a>(
-    locked: &mut Locked<'_>,
-    held: &[Held<'a>],
-    amounts: &Amounts,
-    now_ms: u64,
-) -> Option<Full<'a>> {
+fn full<'a>(locked: &mut Locked<'_>, held: &[Held<'a>], amounts: &Amounts, now_ms: u64) -> Option<Full<'a>> {
     let mut worst: Option<Full<'a>> = None;
     for one in held {
         let (rule, room, amount) = (one.rule, one.room, one.rule.amount(amounts));

@@ -163,7 +163,11 @@ impl Default for Metrics {
         registry.register("attempts", "Attempts by outcome: answered, failed", metrics.attempts.clone());
         registry.register("connections", "Open client connections", metrics.connections.clone());
         registry.register("calls_in_flight", "Calls under way", metrics.in_flight.clone());
-        registry.register("calls_reserved", "Calls with a reservation in their limits", metrics.reserved.clone());
+        registry.register(
+            "calls_reserved",
+            "Calls with a reservation in their limits",
+            metrics.reserved.clone(),
+        );
         registry.register("retries", "Calls tried again at another backend", metrics.retries.clone());
         registry.register("keys", "Keys in force", metrics.keys.clone());
         registry.register(

@@ -109,7 +109,13 @@ impl Rule {
         match self {
             Self::Window(window) => window.wait_ms(cell, amount, now_ms),
             // Whoever is under way may end at any time.
-            Self::Concurrency(most) => if cell.get(CALLS) + amount > *most { 1000 } else { 0 },
+            Self::Concurrency(most) => {
+                if cell.get(CALLS) + amount > *most {
+                    1000
+                } else {
+                    0
+                }
+            }
             Self::Budget { most, period, .. } => {
                 let (settled, reserved) = (cell.get(SETTLED), cell.get(RESERVED));
                 match settled.saturating_add(amount) {
@@ -138,7 +144,8 @@ pub fn settle(cell: &mut impl Cell, reserved: &Amounts, outcome: Outcome, at_ms:
         WINDOW => settle_window(cell, form, reserved, outcome, at_ms, now_ms),
         CONCURRENCY => subtract(cell, CALLS, 1),
         BUDGET => {
-            let of = |call: &Amounts| if form >> 2 & 1 == Unit::Money as u64 { call.cost } else { call.tokens() };
+            let of =
+                |call: &Amounts| if form >> 2 & 1 == Unit::Money as u64 { call.cost } else { call.tokens() };
             // What was reserved in an earlier period counted there.
             if cell.get(PERIOD) != period_number(period(form), at_ms) {
                 return;

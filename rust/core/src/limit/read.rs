@@ -3,7 +3,10 @@
 //! Law: an account has at most so many rules that those of all levels together fit into one reservation; none is there
 //! twice.
 
+use std::collections::HashMap;
+
 use super::{LONGEST_MS, Measure, Period, Rule, Unit, Window, mask, price::Price};
+use crate::auth::{LABEL, is_label};
 use crate::bounds;
 use crate::endpoint::Endpoint;
 use crate::snapshot::document::{Fields, optional_texts};
@@ -28,6 +31,21 @@ pub(crate) fn section(fields: &mut Fields<'_>, name: &str) -> Vec<Rule> {
     }
     fields.done();
     rules
+}
+
+/// The limits of tenants or projects, by their names.
+pub(crate) fn accounts(fields: &mut Fields<'_>, name: &str) -> HashMap<Box<str>, Vec<Rule>> {
+    let mut accounts = HashMap::new();
+    for (index, value) in fields.optional_list(name).into_iter().enumerate() {
+        let Some(mut one) = fields.element(name, index, value) else { continue };
+        let called = one.text("name", is_label, LABEL);
+        let rules = section(&mut one, "limits");
+        if accounts.insert(called, rules).is_some() {
+            one.problem("name", "is there twice");
+        }
+        one.done();
+    }
+    accounts
 }
 
 /// The windows in a field that may be missing.
@@ -72,11 +90,8 @@ fn budget(mut fields: Fields<'_>) -> Rule {
     let unit = fields.text("unit", |text| matches!(text, "money" | "tokens"), "must be money or tokens");
     let unit = if &*unit == "money" { Unit::Money } else { Unit::Tokens };
     let most = fields.whole("most", 0..=u64::MAX >> 1);
-    let per = fields.text(
-        "per",
-        |text| matches!(text, "day" | "month" | "ever"),
-        "must be day, month or ever",
-    );
+    let per =
+        fields.text("per", |text| matches!(text, "day" | "month" | "ever"), "must be day, month or ever");
     let period = match &*per {
         "day" => Period::Day,
         "month" => Period::Month,

@@ -63,7 +63,9 @@ impl Rate {
             _ => Headers::None,
         };
         let windows = list(&mut fields, "windows");
-        if windows.len() > bounds::PROFILE_WINDOWS || windows.iter().any(|one| one.measure != Measure::Requests) {
+        if windows.len() > bounds::PROFILE_WINDOWS
+            || windows.iter().any(|one| one.measure != Measure::Requests)
+        {
             fields.problem("windows", &format!("must be at most {}, of requests", bounds::PROFILE_WINDOWS));
         }
         let windows = windows.into_iter().map(Rule::Window).collect();

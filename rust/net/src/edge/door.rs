@@ -130,7 +130,10 @@ async fn engine(
         Ok(bytes) => respond(gateway.open(&caller, &parts.method, path, &parts.headers, bytes), turn).await,
         Err(refusal) => {
             door.leave_unread(&parts, &body);
-            closing(respond(gateway.refuse_caller(&caller, &parts.headers, refusal), turn).await, parts.version)
+            closing(
+                respond(gateway.refuse_caller(&caller, &parts.headers, refusal), turn).await,
+                parts.version,
+            )
         }
     }
 }

@@ -126,7 +126,13 @@ pub fn noted(words: &[AtomicU64]) -> impl Iterator<Item = (u64, u64)> {
 }
 
 /// Writes what a free row is to say once it is taken.
-pub fn write(words: &[AtomicU64], row: usize, at_ms: u64, amounts: &Amounts, cells: impl Iterator<Item = u64>) {
+pub fn write(
+    words: &[AtomicU64],
+    row: usize,
+    at_ms: u64,
+    amounts: &Amounts,
+    cells: impl Iterator<Item = u64>,
+) {
     let base = taken(row);
     put(words, base + AT, at_ms);
     for (at, amount) in [amounts.input, amounts.output, amounts.cost].into_iter().enumerate() {

@@ -41,11 +41,8 @@ impl Standing {
 
     /// The headers that tell of it.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
-        const REQUESTS: [&str; 3] = [
-            "x-ratelimit-limit-requests",
-            "x-ratelimit-remaining-requests",
-            "x-ratelimit-reset-requests",
-        ];
+        const REQUESTS: [&str; 3] =
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
         const TOKENS: [&str; 3] =
             ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
         let (at_ms, headers) = (self.at_ms, self.headers);

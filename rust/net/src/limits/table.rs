@@ -187,7 +187,9 @@ impl Table {
 
     /// Frees the lock if its holder is dead.
     fn depose(&self, holder: u64) {
-        let Some(number) = holder.checked_sub(1).and_then(|number| usize::try_from(number).ok()) else { return };
+        let Some(number) = holder.checked_sub(1).and_then(|number| usize::try_from(number).ok()) else {
+            return;
+        };
         // Whoever can own its seat knows that nobody lives there, and nobody comes meanwhile.
         if let Ok(Some(_owned)) = self.disk.own(&seat::folder(number)) {
             self.unlock_dead(number);

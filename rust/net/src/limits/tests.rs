@@ -138,9 +138,11 @@ fn tokens_are_reserved_and_corrected() {
     let first = ask(&limits, &key, wanted(20, 30)).unwrap();
     assert_eq!(told(&first.standing)[..2], ["100", "50"]);
     let refusal = ask(&limits, &key, wanted(20, 31)).unwrap_err();
-    assert!(refusal.words().starts_with(
-        "Rate limit reached for m on tokens per min (TPM): Limit 100, Used 50, Requested 51."
-    ));
+    assert!(
+        refusal.words().starts_with(
+            "Rate limit reached for m on tokens per min (TPM): Limit 100, Used 50, Requested 51."
+        )
+    );
     let after = |refusal: &Refusal| {
         let mut headers = refusal.headers();
         headers.find(|(name, _)| *name == "retry-after").map(|(_, value)| value.parse::<u32>().unwrap())
@@ -379,7 +381,9 @@ fn sixty_four_at_once_never_overspend() {
                     let limits = &both[draw.usize(..2)];
                     let (input, output) = (draw.u64(0..20), draw.u64(1..20));
                     let wanted = wanted(input, output);
-                    if let Ok(Some(admitted)) = limits.admit(asked(key, &rate, &snapshot), wanted, Instant::now()) {
+                    if let Ok(Some(admitted)) =
+                        limits.admit(asked(key, &rate, &snapshot), wanted, Instant::now())
+                    {
                         let mut locked = limits.table.lock();
                         let place = locked.find(tag).unwrap();
                         let room = key.limits[1].room(&mut locked.at(place), 1);
@@ -452,7 +456,8 @@ fn limits_cost() {
         let rounds = 1_000_000;
         let began = Instant::now();
         for _ in 0..rounds {
-            let admitted = limits.admit(asked(key, &rate, &snapshot), wanted(100, 200), Instant::now()).unwrap();
+            let admitted =
+                limits.admit(asked(key, &rate, &snapshot), wanted(100, 200), Instant::now()).unwrap();
             if let Some(admitted) = admitted {
                 admitted.reserved.settle(Some(Took { input: 90, cached: 0, output: 100 }));
             }
