@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(request.max_tokens, None);
         request.bound("max_tokens", 9);
         for (word, name) in [("responses", "max_tokens"), ("max_tokens", "max_completion_tokens")] {
-            let edits = request.edits(None, true, &Lacks::of([word].into_iter()).unwrap());
+            let edits = request.edits(None, true, &Lacks::of([word]).unwrap());
             let out = splice::apply(Bytes::from(format!("{base}}}")), edits);
             assert_eq!(out, format!("{base},\"{name}\":9}}"));
         }

@@ -8,11 +8,7 @@ use levada_core::usage::{Source, Usage};
 use serde_json::Value;
 
 use super::{Begun, Journal, Sizes};
-use crate::disk;
-use memory::Memory;
-
-#[path = "../../tests/support/memory.rs"]
-mod memory;
+use crate::memory::Memory;
 
 const SMALL: Sizes = Sizes { hot: 64 * 1024, segment: 32 * 1024, quota: 1 << 20 };
 

@@ -13,11 +13,7 @@ use levada_core::refusal::{Kind, Refusal};
 use levada_core::snapshot::Snapshot;
 
 use super::*;
-use crate::disk;
-use memory::Memory;
-
-#[path = "../../tests/support/memory.rs"]
-mod memory;
+use crate::memory::Memory;
 
 const PEPPER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
