@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from levada.allowance import Allowance
+from levada.section import Section
 from levada.values import (
     ClaimText,
     Count,
@@ -35,14 +37,6 @@ Where = tuple[str | int, ...]
 """The way to a value: ("backends", 0, "url")."""
 
 _CREATED = 1_700_000_000
-
-
-class Section(BaseModel):
-    """A mapping of the file: nothing unknown goes in, nothing changes afterwards."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
-    )
 
 
 class Tls(Section):
@@ -147,6 +141,15 @@ class Model(Section):
     category: Category | None = None
     abilities: Abilities = Abilities()
     default_for: tuple[EndpointName, ...] = ()
+    max_tokens: Count | None = Field(default=None, ge=1, le=2**53)
+    limits: Allowance = Allowance()
+
+
+class Account(Section):
+    """What all keys of a tenant or of a project may use together; `*`: each that is not named."""
+
+    name: str = Field(min_length=1, max_length=200)
+    limits: Allowance
 
 
 class HostProfile(Section):
@@ -277,6 +280,8 @@ class Config(Section):
     threads: Count = Field(default=0, ge=0, le=1024)
     backends: tuple[Backend, ...] = Field(min_length=1)
     models: tuple[Model, ...] | None = Field(default=None, min_length=1)
+    tenants: tuple[Account, ...] = ()
+    projects: tuple[Account, ...] = ()
     auth: Auth = Auth()
     deadlines: Deadlines = Deadlines()
     limits: Limits = Limits()
@@ -325,6 +330,8 @@ def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     yield from _repeated(tree, "backends")
     yield from _repeated(tree, "models")
     yield from _repeated(tree, "hosts")
+    yield from _repeated(tree, "tenants")
+    yield from _repeated(tree, "projects")
     yield from _any_and_others(tree)
     yield from _strangers(tree)
     yield from _too_long(tree)

@@ -14,6 +14,7 @@ import typer
 from levada.terminal import ConfigFlag, DataFlag, JsonFlag, Made, fail, folder
 
 if TYPE_CHECKING:
+    from levada.allowance import Allowance
     from levada.control.store import Key, Store
 
 app = typer.Typer(
@@ -22,6 +23,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+LimitsFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--limits",
+        metavar="JSON",
+        help="""How much it may use, such as '{"tokens_per_minute": 9000}'; '{}': no limits.""",
+    ),
+]
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, such as k_Ab12Cd34.")]
 
 
@@ -34,6 +43,8 @@ def key_create(
     expires: Annotated[
         str | None, typer.Option(help="How long it lives, such as 12h or 30d (for ever).")
     ] = None,
+    project: Annotated[str | None, typer.Option(help="Its project.")] = None,
+    limits: LimitsFlag = None,
     data: DataFlag = None,
     config: ConfigFlag = None,
     as_json: JsonFlag = False,
@@ -44,9 +55,11 @@ def key_create(
     life = None if expires is None else _seconds("--expires", expires)
     allowed = None if models is None else tuple(filter(None, models.replace(",", " ").split()))
 
+    said = keys.Change(project=project, limits=_limits(limits))
+
     async def work(store: "Store") -> "tuple[Key, str]":
         end = None if life is None else store.clock() + life
-        return await keys.create(store, name, models=allowed, expires=end)
+        return await keys.create(store, name, models=allowed, expires=end, change=said)
 
     _print_new(*_with_store(data, config, work), as_json)
 
@@ -91,13 +104,14 @@ def key_change(
         bool | None,
         typer.Option("--exhausted/--funded", help="Whether what was paid for is used up."),
     ] = None,
+    limits: LimitsFlag = None,
     data: DataFlag = None,
     config: ConfigFlag = None,
 ) -> None:
-    """Say whose a key is, how often it may ask, or that its credit is used up."""
+    """Say whose a key is, how much it may use, or that its credit is used up."""
     from levada.control import keys
 
-    change = keys.Change(tenant, project, rpm, exhausted)
+    change = keys.Change(tenant, project, rpm, exhausted, _limits(limits))
     _with_store(data, config, lambda store: keys.change(store, key, change))
     typer.echo(f"changed: {key}")
 
@@ -139,6 +153,22 @@ def _with_store(
         fail(str(error))
 
 
+def _limits(text: str | None) -> "Allowance | None":
+    from pydantic import ValidationError
+
+    from levada.allowance import Allowance
+
+    if text is None:
+        return None
+    try:
+        return Allowance.model_validate_json(text)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        place = ".".join(map(str, wrong["loc"]))
+        words = f"{place}: {wrong['msg']}".removeprefix(": ")
+        raise typer.BadParameter(words, param_hint="--limits") from None
+
+
 def _seconds(flag: str, text: str) -> float:
     from levada.values import duration
 
@@ -164,6 +194,7 @@ def _described(key: "Key", now: float) -> dict[str, Any]:
         "project": key.project,
         "requests_per_minute": key.requests_per_minute,
         "exhausted": key.exhausted,
+        "limits": key.limits,
     }
 
 

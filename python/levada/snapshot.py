@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from levada import engines
-from levada.config import Backend, Config, Enclosed, Issuer, Model
+from levada.allowance import Allowance
+from levada.config import Account, Backend, Config, Enclosed, Issuer, Model
 from levada.engines import Learned
 
 _PREFIX = "/v1"
@@ -53,6 +54,8 @@ class Credential(Protocol):
     def requests_per_minute(self) -> int | None: ...
     @property
     def exhausted(self) -> bool: ...
+    @property
+    def limits(self) -> Mapping[str, Any] | None: ...
 
 
 def compile(
@@ -94,6 +97,8 @@ def compile(
         "profiles": [made.form for made in enclosed.profiles],
         "hosts": dict(enclosed.hosts),
         "origins": list(config.cors.origins),
+        "tenants": [_account(one) for one in config.tenants],
+        "projects": [_account(one) for one in config.projects],
         "tls": enclosed.tls and {"certificate": enclosed.tls[0], "key": enclosed.tls[1]},
     }
     return _json(document)
@@ -124,8 +129,13 @@ def _allowance(key: Credential) -> dict[str, Any]:
         "project": key.project,
         "requests_per_minute": key.requests_per_minute,
         "exhausted": key.exhausted,
+        "limits": key.limits and Allowance.model_validate(key.limits).document(),
     }
     return {name: value for name, value in said.items() if value}
+
+
+def _account(account: Account) -> dict[str, Any]:
+    return {"name": account.name, "limits": account.limits.document()}
 
 
 def _json(document: Mapping[str, Any]) -> bytes:
@@ -151,6 +161,8 @@ def _model(
         "owned_by": model.owned_by,
         **({"abilities": known} if known else {}),
         **({"default_for": list(model.default_for)} if model.default_for else {}),
+        **({"max_tokens": model.max_tokens} if model.max_tokens else {}),
+        **({"limits": limits} if (limits := model.limits.document()) else {}),
     }
 
 

@@ -22,6 +22,9 @@ DOORS = {
     },
     "ruamel": {"document.py"},
     "pydantic": {
+        "allowance.py",
+        "key_commands.py",
+        "section.py",
         "config.py",
         "values.py",
         "loading.py",
@@ -35,6 +38,7 @@ DOORS = {
         "control/migrations/versions/v0001_keys.py",
         "control/migrations/versions/v0002_limits.py",
         "control/migrations/versions/v0003_calls.py",
+        "control/migrations/versions/v0006_allowances.py",
     },
     "sqlalchemy": {
         "control/ledger.py",
@@ -44,6 +48,7 @@ DOORS = {
         "control/migrations/versions/v0001_keys.py",
         "control/migrations/versions/v0002_limits.py",
         "control/migrations/versions/v0003_calls.py",
+        "control/migrations/versions/v0006_allowances.py",
         "server.py",  # the name of an exception
     },
 }

@@ -74,6 +74,21 @@ def test_change(data: Path) -> None:
     assert listed(data) == [{**key, "exhausted": False}]
 
 
+def test_limits(data: Path) -> None:
+    made = created(data, "--project", "p", "--limits", '{"budget": {"money": "2.50"}}')
+    assert (made["project"], made["limits"]) == ("p", {"budget": {"money": "2.50"}})
+    run(data, "change", made["id"], "--limits", '{"concurrency": 3}')
+    assert listed(data)[0]["limits"] == {"concurrency": 3}
+    run(data, "change", made["id"], "--limits", "{}")
+    assert listed(data)[0]["limits"] is None
+    for text, words in (
+        ('{"concurrency": 0}', "concurrency: Input should be greater"),
+        ("{", "Invalid JSON"),
+    ):
+        result = run(data, "change", made["id"], "--limits", text)
+        assert result.exit_code == 2 and words in " ".join(result.stderr.split()), result.stderr
+
+
 def test_rotate(data: Path) -> None:
     old = created(data, "--name", "n")
     result = run(data, "rotate", old["id"], "--overlap", "1h")

@@ -14,6 +14,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from levada.allowance import Allowance
 from levada.control import keys
 from levada.control.keys import KeyRefusedError
 from levada.control.store import Store, StoreError
@@ -133,11 +134,13 @@ async def test_revoke(store: Store, clock: Clock) -> None:
 @pytest.mark.asyncio
 async def test_change_of_whose_a_key_is(store: Store) -> None:
     key, _ = await keys.create(store, "n")
-    told = keys.Change(tenant="t", project="p", requests_per_minute=60, exhausted=True)
+    allowed = Allowance(concurrency=2)
+    told = keys.Change("t", "p", 60, True, allowed)
     first = replace(key, tenant="t", project="p", requests_per_minute=60, exhausted=True)
+    first = replace(first, limits={"concurrency": 2})
     assert await keys.change(store, key.id, told) == first
     assert await keys.change(store, key.id, keys.Change()) == first
-    nothing = keys.Change(tenant="", project="", requests_per_minute=0, exhausted=False)
+    nothing = keys.Change("", "", 0, False, Allowance())
     assert await keys.change(store, key.id, nothing) == key
     assert await store.keys() == [key]
 

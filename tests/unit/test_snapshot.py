@@ -70,6 +70,8 @@ def test_the_whole_document() -> None:
         "profiles": [{"name": "p"}, {"name": "q"}],
         "hosts": {"a.example": 1},
         "origins": ["https://page.example"],
+        "tenants": [],
+        "projects": [],
         "tls": {"certificate": "CERT", "key": "KEY"},
     }
 
@@ -105,6 +107,20 @@ def test_models_that_the_operator_names() -> None:
         {"name": "away", "created": 1700000000, "owned_by": "levada", "pool": []},
     ]
     assert found["tls"] is None
+
+
+def test_what_may_be_used() -> None:
+    allowed = {"tokens_per_minute": 5}
+    settings = config(
+        tenants=[{"name": "t", "limits": allowed}],
+        projects=[{"name": "*", "limits": {}}],
+        models=[{"name": "m", "max_tokens": 9, "limits": allowed}],
+    )
+    found = document(settings)
+    rules = {"windows": [{"count": "tokens", "most": 5, "per_ms": 60000}]}
+    assert found["tenants"] == [{"name": "t", "limits": rules}]
+    assert found["projects"] == [{"name": "*", "limits": None}]
+    assert (found["models"][0]["max_tokens"], found["models"][0]["limits"]) == (9, rules)
 
 
 def test_what_a_backend_is_and_says_counts_where_the_operator_says_nothing() -> None:
@@ -168,11 +184,13 @@ def test_the_order_of_answers_does_not_matter() -> None:
 def test_keys() -> None:
     live = Key("k_1", "n", b"\x01" * 32, "abcd", 1.0, ("m", "ü"), 9.5)
     live = replace(live, tenant="t", project="p", requests_per_minute=7, exhausted=True)
+    live = replace(live, limits={"concurrency": 2})
     free = Key("k_2", "n", b"\x02" * 32, "abcd", 1.0)
     ended = Key("k_3", "n", b"\x03" * 32, "abcd", 1.0, revoked=2.0)
     lines = [
         {"id": "k_1", "hash": "01" * 32, "models": ["m", "ü"], "expires": 9.5}
-        | {"tenant": "t", "project": "p", "requests_per_minute": 7, "exhausted": True},
+        | {"tenant": "t", "project": "p", "requests_per_minute": 7, "exhausted": True}
+        | {"limits": {"concurrency": 2}},
         {"id": "k_2", "hash": "02" * 32, "models": None, "expires": None},
     ]
     changes = json.loads(keys_document([live, free, ended], replace=False))

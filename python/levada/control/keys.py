@@ -10,6 +10,7 @@ import secrets
 import zlib
 from dataclasses import dataclass, replace
 
+from levada.allowance import Allowance
 from levada.control.store import Key, Store, StoreError, Transaction
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -61,9 +62,11 @@ async def create(
     *,
     models: tuple[str, ...] | None = None,
     expires: float | None = None,
+    change: "Change | None" = None,
 ) -> tuple[Key, str]:
     """A new key and its text. `expires` is a time in seconds since 1970; KeyRefusedError."""
     key, text = _new(store, name, models, expires)
+    key = _changed(key, change or Change())
     async with store.write() as transaction:
         await transaction.put(key)
     return key, text
@@ -87,30 +90,35 @@ class Change:
     project: str | None = None
     requests_per_minute: int | None = None
     exhausted: bool | None = None
+    limits: Allowance | None = None
 
 
 async def change(store: Store, id: str, change: Change) -> Key:
-    """Says whose a key is, how often it may ask, whether it is used up. KeyRefusedError."""
+    """Says whose a key is, how much it may use, whether it is used up. KeyRefusedError."""
+    async with store.write() as transaction:
+        key = _changed(await _one(transaction, id), change)
+        await transaction.put(key)
+    return key
+
+
+def _changed(old: Key, change: Change) -> Key:
     for what in (change.tenant, change.project):
         if what is not None and (len(what) > 200 or not what.isprintable()):
             raise KeyRefusedError("tenants and projects are at most 200 printable characters")
     if change.requests_per_minute is not None and not 0 <= change.requests_per_minute < 2**32:
         raise KeyRefusedError("requests a minute are a number from 0 (no limit of its own)")
-    async with store.write() as transaction:
-        old = await _one(transaction, id)
-        key = replace(
-            old,
-            tenant=old.tenant if change.tenant is None else change.tenant or None,
-            project=old.project if change.project is None else change.project or None,
-            requests_per_minute=(
-                old.requests_per_minute
-                if change.requests_per_minute is None
-                else change.requests_per_minute or None
-            ),
-            exhausted=old.exhausted if change.exhausted is None else change.exhausted,
-        )
-        await transaction.put(key)
-    return key
+    return replace(
+        old,
+        tenant=old.tenant if change.tenant is None else change.tenant or None,
+        project=old.project if change.project is None else change.project or None,
+        requests_per_minute=(
+            old.requests_per_minute
+            if change.requests_per_minute is None
+            else change.requests_per_minute or None
+        ),
+        exhausted=old.exhausted if change.exhausted is None else change.exhausted,
+        limits=old.limits if change.limits is None else change.limits.written() or None,
+    )
 
 
 async def rotate(store: Store, id: str, overlap: float = 0.0) -> tuple[Key, str]:
@@ -133,6 +141,7 @@ async def rotate(store: Store, id: str, overlap: float = 0.0) -> tuple[Key, str]
             project=old.project,
             requests_per_minute=old.requests_per_minute,
             exhausted=old.exhausted,
+            limits=old.limits,
         )
         await transaction.put(key)
         until = now + overlap if old.expires is None else min(now + overlap, old.expires)

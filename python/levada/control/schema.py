@@ -38,6 +38,7 @@ def tables() -> MetaData:
         Column("project", String(200), nullable=True),
         Column("requests_per_minute", BigInteger, nullable=True),
         Column("exhausted", Boolean, nullable=False, server_default=false()),
+        Column("limits", JSON(none_as_null=True), nullable=True),
         Index("keys_hash", "hash", unique=True),
         Index("keys_revision", "revision"),
     )

@@ -8,7 +8,7 @@ asks for all that was written since.
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,7 @@ class Key:
     project: str | None = None
     requests_per_minute: int | None = None
     exhausted: bool = False
+    limits: Mapping[str, Any] | None = None
 
     def live(self, now: float) -> bool:
         """Whether the key opens anything at this moment."""
@@ -192,6 +193,7 @@ def _row(key: Key) -> dict[str, Any]:
         "project": key.project,
         "requests_per_minute": key.requests_per_minute,
         "exhausted": key.exhausted,
+        "limits": key.limits,
     }
 
 
@@ -210,6 +212,7 @@ def _key(row: Row[Any]) -> Key:
         project=row.project,
         requests_per_minute=row.requests_per_minute,
         exhausted=row.exhausted,
+        limits=row.limits,
     )
 
 

@@ -10,6 +10,7 @@ use ring::hmac;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::limit::{self, Rule};
 use crate::snapshot::document::{Fields, fault};
 
 /// HMAC-SHA256 of a key.
@@ -92,6 +93,8 @@ pub struct Key {
     pub requests_per_minute: Option<u32>,
     /// What was paid for is used up.
     pub exhausted: bool,
+    /// How much it may use.
+    pub limits: Vec<Rule>,
 }
 
 impl Key {
@@ -167,9 +170,9 @@ fn is_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-const LABEL: &str = "must be a text of 1 to 200 characters";
+pub(crate) const LABEL: &str = "must be a text of 1 to 200 characters";
 
-fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     !text.is_empty() && text.chars().count() <= 200
 }
 
@@ -193,6 +196,7 @@ fn entry(value: Value) -> Result<(Digest, Key), Vec<String>> {
                 .optional_whole("requests_per_minute", 1..=u64::from(u32::MAX))
                 .and_then(|requests| u32::try_from(requests).ok()),
             exhausted: fields.optional_flag("exhausted").unwrap_or_default(),
+            limits: limit::section(&mut fields, "limits"),
         };
         fields.done();
         (unhex(&hash).unwrap_or_default(), key)
@@ -228,7 +232,7 @@ fn unhex(digits: &str) -> Option<Digest> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Changes, Key, Pepper, bearer, changes, mask};
+    use super::{Changes, Key, Pepper, Rule, bearer, changes, mask};
 
     /// RFC 4231 test case 2 needs a 4-byte key; HMAC pads keys with zeros, so 28 zeros more make the same key.
     const JEFE: &str = "4a65666500000000000000000000000000000000000000000000000000000000";
@@ -299,7 +303,7 @@ mod tests {
     fn changes_are_read() {
         let json = format!(
             r#"{{"replace":true,"set":[{{"id":"k_1","hash":"{HASH}","models":["a"],"expires":1790000000.5,
-                 "tenant":"t","project":"p","requests_per_minute":7,"exhausted":true}},
+                 "tenant":"t","project":"p","requests_per_minute":7,"exhausted":true,"limits":{{"concurrency":2}}}},
                 {{"id":"k_2","hash":"{JEFE}","models":null,"expires":null}}],"remove":["k_3"]}}"#
         );
         let first = Key {
@@ -310,6 +314,7 @@ mod tests {
             project: Some("p".into()),
             requests_per_minute: Some(7),
             exhausted: true,
+            limits: vec![Rule::Concurrency(2)],
         };
         let second = Key { id: "k_2".into(), ..Key::default() };
         let digest = |hex| super::unhex(hex).unwrap();

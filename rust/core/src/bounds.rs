@@ -126,3 +126,27 @@ pub const UNKNOWN_KEY_SECONDS: f64 = 30.0;
 
 /// The most unknown ids of signing keys that are remembered.
 pub const UNKNOWN_KEYS_HELD: usize = 1024;
+
+/// The most that a window counts, and the highest price: 2^53, which every JSON reader has exactly.
+pub const COUNTED: u64 = 1 << 53;
+
+/// The most rules of one account: of each thing one by the minute and one by the day, calls at once, two budgets.
+pub const ACCOUNT_RULES: usize = 11;
+
+/// The most windows of a profile; providers have one or two.
+pub const PROFILE_WINDOWS: usize = 4;
+
+/// The most rules that hold for one call: those of four levels, and the profile's.
+pub const CALL_RULES: usize = 4 * ACCOUNT_RULES + PROFILE_WINDOWS;
+
+/// How many rules of accounts are counted at once, in all: 35 MB on the disk, of which only what is used is in memory.
+pub const CELLS: usize = 64 * 1024;
+
+/// How many processes share the counts at once: the old worker and the new one, and some more.
+pub const SEATS: usize = 16;
+
+/// The length of an answer that neither the client nor the model bounds, where a limit counts it.
+pub const ANSWER_TOKENS: u64 = 4096;
+
+/// How many bytes of a body are taken for one token before it is known.
+pub const TOKEN_BYTES: u64 = 4;

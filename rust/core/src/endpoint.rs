@@ -160,6 +160,16 @@ impl Endpoint {
         matches!(self, Self::Chat | Self::Completions)
     }
 
+    /// What its bodies call the bound of an answer's tokens; nothing where answers have none.
+    #[must_use]
+    pub fn bound(self) -> Option<&'static str> {
+        match self {
+            Self::Chat | Self::Completions | Self::Messages => Some("max_tokens"),
+            Self::Responses => Some("max_output_tokens"),
+            _ => None,
+        }
+    }
+
     /// Whether an answer may be something else than JSON and events: sound, subtitles, plain text.
     #[must_use]
     pub fn answers_media(self) -> bool {

@@ -82,31 +82,21 @@ pub struct Record<'a> {
     /// How the counts are known: `engine_final`, `engine_running`, `counted`, `estimated` or `none`.
     pub usage: &'static str,
     /// The backend told something that cannot be.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub suspect: bool,
     /// Images that were made.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub images: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<u64>,
     /// Sound that was heard, in milliseconds.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub audio_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_ms: Option<u64>,
     /// Characters that were spoken.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub characters: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub characters: Option<u64>,
     /// From opening to the first byte for the client, in microseconds.
     pub first_byte_us: Option<u64>,
     /// From opening to the end, in microseconds.
     pub total_us: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 impl Record<'_> {
@@ -145,9 +135,9 @@ mod tests {
             reasoning_tokens: 0,
             usage: "engine_final",
             suspect: false,
-            images: 0,
-            audio_ms: 0,
-            characters: 0,
+            images: None,
+            audio_ms: None,
+            characters: None,
             first_byte_us: None,
             total_us: 9,
         };

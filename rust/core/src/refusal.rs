@@ -25,6 +25,7 @@ struct Parts {
     param: Option<Cow<'static, str>>,
     retry_after: Option<u32>,
     allow: Option<&'static str>,
+    in_vain: bool,
     doc_url: Option<Box<str>>,
     look: Look,
 }
@@ -63,6 +64,8 @@ impl Refusal {
             param: None,
             retry_after,
             allow: None,
+            // OpenAI's clients try a 429 again; waiting pays for nothing.
+            in_vain: kind == Kind::NoCredit,
             doc_url: None,
             look: Look::Envelope,
         }))
@@ -148,6 +151,13 @@ impl Refusal {
         self
     }
 
+    /// Saying that another try is in vain.
+    #[must_use]
+    pub fn in_vain(mut self) -> Self {
+        self.0.in_vain = true;
+        self
+    }
+
     /// Naming the methods that the path does have.
     #[must_use]
     pub fn allow(mut self, methods: &'static str) -> Self {
@@ -193,8 +203,7 @@ impl Refusal {
         // The rest of such a request is not read, so the connection cannot carry another.
         let unread = matches!(self.0.kind, Kind::BodyTooLarge | Kind::RequestTimeout | Kind::BadFraming);
         let close = unread.then_some(("connection", Cow::Borrowed("close")));
-        // OpenAI's clients try a 429 again, and obey this; waiting pays for nothing.
-        let vain = (self.0.kind == Kind::NoCredit).then_some(("x-should-retry", Cow::Borrowed("false")));
+        let vain = self.0.in_vain.then_some(("x-should-retry", Cow::Borrowed("false")));
         challenge.into_iter().chain(retry).chain(allow).chain(close).chain(vain)
     }
 }

@@ -170,6 +170,12 @@ impl Request {
         self.places.base64.is_some()
     }
 
+    /// Bounds each choice of an answer that the client has not bounded.
+    pub fn bound(&mut self, name: &'static str, most: u64) {
+        self.max_tokens = Some(most);
+        self.places.limits.bound(name, most);
+    }
+
     /// Asks for any JSON in place of a schema; false where there is none.
     pub fn loosen(&mut self) -> bool {
         let edit = self.schema.take().map(|span| Edit { span, with: r#"{"type":"json_object"}"#.into() });
@@ -279,6 +285,24 @@ mod tests {
         }
         assert!(read(Endpoint::Embeddings, br#"{"model":"a","input":[[1,2],[3]]}"#).is_ok());
         assert!(read(Endpoint::Completions, br#"{"model":"a"}"#).is_ok());
+    }
+
+    #[test]
+    fn an_answer_without_a_bound_is_given_one() {
+        let base = r#"{"model":"a","messages":[{"role":"user","content":"x"}]"#;
+        let mut request = read(Endpoint::Chat, format!("{base}}}").as_bytes()).unwrap();
+        assert_eq!(request.max_tokens, None);
+        request.bound("max_tokens", 9);
+        for (word, name) in [("responses", "max_tokens"), ("max_tokens", "max_completion_tokens")] {
+            let edits = request.edits(None, Some(Counts::Final), &Lacks::of([word]).unwrap());
+            let out = splice::apply(Bytes::from(format!("{base}}}")), edits);
+            assert_eq!(out, format!("{base},\"{name}\":9}}"));
+        }
+        let text = r#"{"model":"a","input":"x"}"#;
+        let mut request = read(Endpoint::Responses, text.as_bytes()).unwrap();
+        request.bound(Endpoint::Responses.bound().unwrap(), 9);
+        let out = splice::apply(Bytes::from(text), request.edits(None, None, &Lacks::default()));
+        assert_eq!(out, r#"{"model":"a","input":"x","max_output_tokens":9}"#);
     }
 
     #[test]

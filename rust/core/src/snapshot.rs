@@ -19,6 +19,7 @@ use crate::endpoint::Endpoint;
 use crate::hosts::{self, Hosts};
 use crate::jwt::Issuer;
 use crate::lacks::{self, Lacks};
+use crate::limit::{self, Rule, price::Price};
 use crate::profile::Profile;
 use crate::{bounds, breaker};
 use document::{Fields, optional_texts};
@@ -80,6 +81,10 @@ pub struct Snapshot {
     pub hosts: Hosts,
     /// The origins whose pages may ask; "*" is any.
     pub origins: Vec<Box<str>>,
+    /// How much all keys of a tenant may use together; "*": of each that is not named.
+    pub tenants: HashMap<Box<str>, Vec<Rule>>,
+    /// How much all keys of a project may use together.
+    pub projects: HashMap<Box<str>, Vec<Rule>>,
     index: HashMap<Arc<str>, usize>,
 }
 
@@ -123,6 +128,12 @@ pub struct Model {
     pub abilities: Abilities,
     /// The endpoints at which it is meant when no model is named.
     pub default_for: Vec<Box<str>>,
+    /// How long its answers are at most where a limit counts them and the client says nothing.
+    pub max_tokens: Option<u64>,
+    /// What it costs.
+    pub price: Option<Price>,
+    /// How much all callers together may use of it.
+    pub limits: Vec<Rule>,
     /// Where it is served; may be empty.
     pub pool: Vec<Member>,
     /// The answer to `GET /v1/models/{id}`, without and with the category.
@@ -230,6 +241,8 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
     let auth = fields.section("auth").and_then(auth);
     let hosts = hosts(&mut fields);
     let origins = optional_texts(&mut fields, "origins");
+    let (tenants, projects) =
+        (limit::accounts(&mut fields, "tenants"), limit::accounts(&mut fields, "projects"));
     let backends = backends(&mut fields);
     let models = models(&mut fields, &backends);
     let deadlines = fields.section("deadlines").map(deadlines);
@@ -259,6 +272,8 @@ fn root(mut fields: Fields<'_>) -> Option<Snapshot> {
         tls,
         hosts: hosts?,
         origins,
+        tenants,
+        projects,
         index,
     })
 }
@@ -353,6 +368,9 @@ fn model(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>, places: &HashMap
     let owned_by = fields.text("owned_by", is_name, NAME);
     let abilities = fields.optional_section("abilities").map(abilities).unwrap_or_default();
     let default_for = optional_texts(&mut fields, "default_for");
+    let max_tokens = fields.optional_whole("max_tokens", 1..=bounds::COUNTED);
+    let price = fields.optional_section("price").map(Price::read);
+    let limits = limit::section(&mut fields, "limits");
     let mut pool = Vec::new();
     for (index, value) in fields.list("pool").into_iter().enumerate() {
         let Some(element) = fields.element("pool", index, value) else { continue };
@@ -369,7 +387,7 @@ fn model(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>, places: &HashMap
     );
     let told = format!(r#"{plain},"category":"{category}"}}"#);
     let entries = [Bytes::from(plain + "}"), Bytes::from(told)];
-    Model { name, created, owned_by, abilities, default_for, pool, entries }
+    Model { name, created, owned_by, abilities, default_for, max_tokens, price, limits, pool, entries }
 }
 
 fn abilities(mut fields: Fields<'_>) -> Abilities {

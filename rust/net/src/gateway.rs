@@ -3,6 +3,8 @@
 //! Law: a call reads one snapshot, taken at admission. A swap replaces it whole; what is live (loads, idle connections,
 //! breakers) stays with a backend as long as its address does. Nothing here is locked across an await.
 
+mod reserve;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,7 +12,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
-use levada_core::auth::Key;
 use levada_core::chunk::Style;
 use levada_core::endpoint::{Endpoint, Form};
 use levada_core::profile::{Profile, SchemaFallback};
@@ -28,7 +29,7 @@ use crate::current::{Current, compile};
 use crate::front;
 use crate::journal::Journal;
 use crate::keys::{Caller, Keys};
-use crate::limits::{Asked, Limits, Standing};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::routes::{Route, Target};
@@ -49,11 +50,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// An engine with this snapshot, this journal and no keys.
+    /// An engine with this snapshot, this journal, these limits and no keys.
     ///
     /// # Errors
     /// Every problem of the snapshot.
-    pub fn new(snapshot: &[u8], journal: Arc<Journal>) -> Result<Arc<Self>, Vec<String>> {
+    pub fn new(snapshot: &[u8], journal: Arc<Journal>, limits: Limits) -> Result<Arc<Self>, Vec<String>> {
         let snapshot = Snapshot::parse(snapshot)?;
         let metrics = Metrics::default();
         let budget = Budget::new(snapshot.retry_ratio, snapshot.retry_per_second);
@@ -61,7 +62,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             current: ArcSwap::from_pointee(current),
             keys: Keys::default(),
-            limits: Limits::default(),
+            limits,
             books: Arc::new(Books::new(metrics, budget, journal)),
             ready: AtomicBool::new(false),
         }))
@@ -174,7 +175,10 @@ impl Gateway {
         let mut tally = self.begin(headers);
         tally.key = caller.key.as_ref().map(|key| Arc::clone(&key.id));
         let target = &caller.target;
-        tally.standing = self.standing(caller);
+        // What is not admitted is told all the same.
+        if !matches!(target.route, Route::Inference(_)) {
+            tally.standing = self.standing(caller, &tally);
+        }
         if !target.route.takes(method) {
             return refused(tally, misdirected(&target.route, method, path), target);
         }
@@ -182,7 +186,10 @@ impl Gateway {
             Route::Inference(endpoint) => {
                 match self.admit(caller, &mut tally, *endpoint, path, headers, body) {
                     Ok(plan) => Call::planned(tally, plan),
-                    Err(refusal) => refused(tally, refusal, target),
+                    Err(refusal) => {
+                        tally.standing = self.standing(caller, &tally);
+                        refused(tally, refusal, target)
+                    }
                 }
             }
             Route::Models => Call::answered(tally, 200, self.models(caller)),
@@ -197,15 +204,6 @@ impl Gateway {
             Route::Ready => Call::answered(tally, 503, Bytes::from_static(b"{\"status\":\"not ready\"}")),
             Route::Unknown => refused(tally, misdirected(&Route::Unknown, method, path), target),
         }
-    }
-
-    /// Where the caller stands before anything is counted.
-    fn standing(&self, caller: &Caller) -> Option<Standing> {
-        let endpoint = match caller.target.route {
-            Route::Inference(endpoint) => Some(endpoint),
-            _ => None,
-        };
-        self.limits.standing(asked(caller, caller.key.as_ref()?, endpoint))
     }
 
     /// A call that is refused for what its head says, or for what the door itself has noticed.
@@ -264,7 +262,8 @@ impl Gateway {
         }
         let loosened = model.abilities.json_schema == Some(false) && loosen(profile, &mut request)?;
         if let Some(key) = &caller.key {
-            tally.standing = self.limits.take(asked(caller, key, Some(endpoint)), &model.name)?;
+            let asked = reserve::asked(caller, key, Some(endpoint), snapshot, Some(model), tally);
+            self.reserve(asked, endpoint, tally, &mut request, body.len())?;
         }
         tally.characters = request.characters;
         if matches!(endpoint, Endpoint::Images | Endpoint::ImageEdits) {
@@ -273,6 +272,9 @@ impl Gateway {
         tally.charge_prompt = current.snapshot.charge_prompt;
         // The last step: what is written down as begun is on its way.
         if !tally.write_down() {
+            if let Some(reserved) = tally.reserved.take() {
+                reserved.abort();
+            }
             return Err(Refusal::of(Kind::Unavailable));
         }
         let style = Style {
@@ -379,6 +381,8 @@ impl Gateway {
     /// Closes backend connections that have been idle too long, and forgets old accounts; to be called every second.
     pub fn sweep(&self) {
         self.limits.sweep();
+        let reserved = self.limits.open_calls();
+        self.books.metrics.reserved.set(i64::try_from(reserved).unwrap_or(i64::MAX));
         for load in &self.current.load().loads {
             load.dialer.sweep();
         }
@@ -396,11 +400,6 @@ fn content_type(endpoint: Endpoint, headers: &HeaderMap) -> HeaderValue {
         (Form::Multipart, Some(value)) => value.clone(),
         _ => JSON,
     }
-}
-
-/// What is asked of the limits.
-fn asked<'a>(caller: &'a Caller, key: &'a Key, endpoint: Option<Endpoint>) -> Asked<'a> {
-    Asked { key, endpoint, rate: &caller.target.profile.rate }
 }
 
 /// What becomes of a JSON Schema that the model cannot keep to; whether any JSON is asked for instead.

@@ -38,4 +38,7 @@ mod body;
 mod front;
 mod gather;
 mod guard;
+#[cfg(test)]
+#[path = "../tests/support/memory.rs"]
+mod memory;
 mod upload;

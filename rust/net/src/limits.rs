@@ -1,328 +1,334 @@
-//! Who has used how much of what its limits allow.
+//! Who may use how much: what every call is asked for, reserved at its admission and settled at its end.
 //!
-//! Law: a request is counted in all its windows or in none, under one short lock that is never held across an await.
-//! Callers who have not asked for so long that nothing counts any more are forgotten.
+//! Law: a call is counted under all its rules or under none, at once; what it did not use is given back exactly. Levels
+//! are the key, its project, its tenant and the model; what the profile says holds where the key has no rate of its own.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+mod seat;
+mod standing;
+mod table;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
 
 use levada_core::auth::Key;
 use levada_core::endpoint::Endpoint;
-use levada_core::limit::{Passed, Room, Window};
-use levada_core::profile::rate::{Headers, Rate, Unit};
+use levada_core::limit::cell::{Outcome, Room};
+use levada_core::limit::price::Price;
+use levada_core::limit::{Amounts, Measure, Rule, Unit as Counted, Window};
+use levada_core::profile::rate::{Rate, Unit};
 use levada_core::refusal::{Kind, Refusal};
+use levada_core::snapshot::{Model, Snapshot};
 
-/// Where a caller stands: the window that allows least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    limit: u32,
-    left: u32,
-    clear_ms: u64,
-    at_ms: u64,
-    headers: Headers,
-}
+use crate::disk::Disk;
+pub use standing::Standing;
+pub use table::Clock;
+use table::{Locked, Table};
+use words::Full;
 
-impl Standing {
-    /// The headers that tell of it.
-    pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let reset = match self.headers {
-            Headers::None => None,
-            Headers::Span => Some(span(self.clear_ms)),
-            Headers::Epoch => Some((self.at_ms + self.clear_ms).div_ceil(1000).to_string()),
-        };
-        reset.into_iter().flat_map(|reset| {
-            [
-                ("x-ratelimit-limit-requests", self.limit.to_string()),
-                ("x-ratelimit-remaining-requests", self.left.to_string()),
-                ("x-ratelimit-reset-requests", reset),
-            ]
-        })
-    }
-}
+/// What a level is called in the tags of its cells: these letters outlive a restart.
+const KEY: u8 = b'k';
+const PROJECT: u8 = b'p';
+const TENANT: u8 = b't';
+const MODEL: u8 = b'm';
+/// The same for what a profile says, which is counted by itself.
+const PROFILE: u8 = 0x20;
 
 /// What is asked: by whom, at what.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// The caller's key.
     pub key: &'a Key,
-    /// The endpoint; nothing: a call that no window counts.
+    /// The endpoint; nothing: a call that no window of some endpoints counts.
     pub endpoint: Option<Endpoint>,
     /// What the profile says.
     pub rate: &'a Rate,
+    /// What the operator says of tenants and projects.
+    pub snapshot: &'a Snapshot,
+    /// The model, once it is known.
+    pub model: Option<&'a Model>,
+    /// When the call came, by the wall clock, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
-/// Who shares an account.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Who(Unit, Arc<str>);
-
-/// What one account has used, by window. A window that is configured otherwise begins anew.
-#[derive(Debug, Default)]
-struct Used {
-    windows: Vec<(Window, Passed)>,
-    /// It was forgotten while somebody held it: what is counted here counts no more.
-    forgotten: bool,
+/// What a call may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Tokens of its prompt, as far as they are known.
+    pub input: u64,
+    /// How long its answer may be.
+    pub answer: Answer,
 }
 
-type Account = Mutex<Used>;
+/// How long an answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// At most so many tokens in all.
+    Bounded(u64),
+    /// Nobody has said: so many choices, each at most as long as this.
+    Free {
+        /// How many.
+        choices: u64,
+        /// How long at most.
+        most: u64,
+    },
+}
 
-/// Accounts are looked through once in so many calls of `sweep`.
-const SWEEPS: u64 = 60;
+/// What was reserved for a call, until it is settled.
+#[derive(Debug)]
+pub struct Reserved {
+    table: Arc<Table>,
+    row: usize,
+    amounts: Amounts,
+    price: Option<Price>,
+}
 
-/// All accounts.
+/// An admitted call.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Where its caller stands now.
+    pub standing: Standing,
+    /// What it has reserved.
+    pub reserved: Reserved,
+    /// How long each choice may be, where the client has not said and a limit counts it.
+    pub bound: Option<u64>,
+}
+
+/// One rule of a call, and its cell.
+struct Held<'a> {
+    rule: &'a Rule,
+    tag: u64,
+    place: usize,
+    room: Room,
+}
+
+/// All limits.
 #[derive(Debug)]
 pub struct Limits {
-    accounts: papaya::HashMap<Who, Arc<Account>>,
-    began: Instant,
-    began_ms: u64,
-    sweeps: AtomicU64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let began_ms = u64::try_from(since).unwrap_or_default();
-        let (began, sweeps) = (Instant::now(), AtomicU64::default());
-        Self { accounts: papaya::HashMap::default(), began, began_ms, sweeps }
-    }
+    table: Arc<Table>,
 }
 
 impl Limits {
-    /// Where the caller stands; nothing where nothing is limited.
-    #[must_use]
-    pub fn standing(&self, asked: Asked<'_>) -> Option<Standing> {
-        self.visit(asked, false).map(|(_, standing)| standing)
-    }
-
-    /// Counts one request; where the caller stands afterwards.
+    /// The limits whose counts lie on this disk.
     ///
     /// # Errors
-    /// There is no room in a window: how long to wait, in the words for `model`.
-    pub fn take(&self, asked: Asked<'_>, model: &str) -> Result<Option<Standing>, Refusal> {
+    /// There is no room for them, or too many processes share them.
+    pub fn open(disk: Arc<dyn Disk>, clock: Clock) -> io::Result<Self> {
+        Ok(Self { table: Arc::new(Table::open(disk, clock)?) })
+    }
+
+    /// Where the caller stands; nothing where nothing is limited.
+    #[must_use]
+    pub fn standing(&self, asked: Asked<'_>, now: Instant) -> Option<Standing> {
+        let own = own(asked.key);
+        let mut held = self.rules(&asked, own.as_ref());
+        if held.is_empty() {
+            return None;
+        }
+        let mut locked = self.table.lock();
+        let now_ms = locked.now_ms(now);
+        let mut standing = Standing::new(asked.at_ms, asked.rate.headers);
+        for one in &mut held {
+            let unused = Room { left: one.rule.most(), used: 0, reserved: 0, clear_ms: 0 };
+            let room = match locked.find(one.tag) {
+                Some(place) => one.rule.room(&mut locked.at(place), now_ms),
+                None => unused,
+            };
+            standing.add(one.rule, &room);
+        }
+        Some(standing)
+    }
+
+    /// Reserves what a call may use; nothing where nothing is limited.
+    ///
+    /// # Errors
+    /// There is no room: how long to wait.
+    pub fn admit(&self, asked: Asked<'_>, wanted: Wanted, now: Instant) -> Result<Option<Admitted>, Refusal> {
         if asked.key.exhausted {
             return Err(Refusal::of(Kind::NoCredit));
         }
-        match self.visit(asked, true) {
-            None => Ok(None),
-            Some((None, standing)) => Ok(Some(standing)),
-            Some((Some((window, room)), _)) => Err(reached(asked.key, &window, room, model)),
+        let own = own(asked.key);
+        let mut held = self.rules(&asked, own.as_ref());
+        if held.is_empty() {
+            return Ok(None);
         }
-    }
-
-    /// Looks at the account, and with `take` counts a request if there is room in every window that counts it. The
-    /// window without room that is the last to have some, and where the caller stands.
-    fn visit(&self, asked: Asked<'_>, take: bool) -> Option<(Option<(Window, Room)>, Standing)> {
-        let own = asked.key.requests_per_minute.map(a_minute);
-        let windows = match &own {
-            Some(own) => std::slice::from_ref(own),
-            None => &asked.rate.windows[..],
-        };
-        // A call that goes to no backend uses up nothing; it is told of what all calls share.
-        let counts = |window: &&Window| match asked.endpoint {
-            Some(endpoint) => window.counts(endpoint),
-            None => window.endpoints.is_none(),
-        };
-        windows.iter().find(counts)?;
-        let who = who(asked.key, asked.rate.unit);
-        loop {
-            let account = self.account(&who);
-            let mut used = lock(&account);
-            if used.forgotten {
-                continue;
-            }
-            let at_ms = self.now_ms();
-            let counted: Vec<&Window> = windows.iter().filter(counts).collect();
-            used.know(&counted);
-            let full = used.full(&counted, at_ms);
-            if take && full.is_none() {
-                used.take(&counted, at_ms);
-            }
-            let (limit, room) = used.least(&counted, at_ms)?;
-            let (left, clear_ms, headers) = (room.left, room.clear_ms, asked.rate.headers);
-            return Some((full, Standing { limit, left, clear_ms, at_ms, headers }));
-        }
-    }
-
-    fn account(&self, who: &Who) -> Arc<Account> {
-        let accounts = self.accounts.pin();
-        match accounts.get(who) {
-            Some(account) => Arc::clone(account),
-            None => Arc::clone(accounts.get_or_insert_with(who.clone(), Arc::default)),
-        }
-    }
-
-    /// Forgets the accounts in which nothing counts any more; to be called every second.
-    pub fn sweep(&self) {
-        if !self.sweeps.fetch_add(1, Relaxed).is_multiple_of(SWEEPS) {
-            return;
-        }
-        let now = self.now_ms();
-        self.accounts.pin().retain(|_, account| {
-            let mut used = lock(account);
-            used.windows.retain_mut(|(window, passed)| passed.room(window, now).clear_ms > 0);
-            used.forgotten = used.windows.is_empty();
-            !used.forgotten
+        let price = asked.model.and_then(|model| model.price);
+        let (name, is_money) = (asked.model.map_or("", |model| &model.name), |one: &Held<'_>| {
+            matches!(one.rule, Rule::Budget { unit: Counted::Money, .. })
         });
+        if price.is_none() && held.iter().any(is_money) {
+            return Err(Refusal::of(Kind::NoCredit).message(format!(
+                "The model `{name}` has no price, and this key's budget is one of money."
+            )));
+        }
+        let mut locked = self.table.lock();
+        let now_ms = locked.now_ms(now);
+        for one in &mut held {
+            let place = locked.make(one.rule, one.tag, now_ms);
+            one.place = place.ok_or_else(|| Refusal::of(Kind::Overloaded))?;
+            one.room = one.rule.room(&mut locked.at(one.place), now_ms);
+        }
+        let (output, bound) = answer(&held, wanted, price.as_ref());
+        let amounts = Amounts::expected(wanted.input, output, price.as_ref());
+        if let Some(full) = full(&mut locked, &held, &amounts, now_ms) {
+            return Err(full.refusal(asked.key, name));
+        }
+        let cells = held.iter().map(|one| (one.place, one.tag));
+        let row = locked.reserve(now_ms, &amounts, cells).ok_or_else(|| Refusal::of(Kind::Overloaded))?;
+        let mut standing = Standing::new(asked.at_ms, asked.rate.headers);
+        for one in &held {
+            one.rule.take(&mut locked.at(one.place), one.rule.amount(&amounts), now_ms);
+            standing.add(one.rule, &one.rule.room(&mut locked.at(one.place), now_ms));
+        }
+        locked.done();
+        drop(locked);
+        let reserved = Reserved { table: Arc::clone(&self.table), row, amounts, price };
+        Ok(Some(Admitted { standing, reserved, bound }))
     }
 
-    /// Milliseconds since 1970 by a clock that never goes back.
-    fn now_ms(&self) -> u64 {
-        self.began_ms + u64::try_from(self.began.elapsed().as_millis()).unwrap_or_default()
+    /// Frees what dead processes hold; to be called every second.
+    pub fn sweep(&self) {
+        self.table.sweep();
     }
-}
 
-impl Used {
-    /// Sees to it that these windows are there.
-    fn know(&mut self, windows: &[&Window]) {
-        for window in windows {
-            if !self.windows.iter().any(|(known, _)| known == *window) {
-                self.windows.push(((*window).clone(), Passed::default()));
+    /// How many calls have something reserved.
+    #[must_use]
+    pub fn open_calls(&self) -> usize {
+        self.table.open_calls()
+    }
+
+    /// The rules that hold for a call, the nearest to the caller first.
+    fn rules<'a>(&self, asked: &Asked<'a>, own: Option<&'a Rule>) -> Vec<Held<'a>> {
+        let (key, snapshot) = (asked.key, asked.snapshot);
+        let rated = own.is_some() || key.limits.iter().any(is_rate);
+        let project = key.project.as_deref().map(|name| (name, named(&snapshot.projects, name)));
+        let tenant = key.tenant.as_deref().map(|name| (name, named(&snapshot.tenants, name)));
+        let levels = [
+            Some((KEY, &*key.id, own.map_or(&key.limits[..], std::slice::from_ref))),
+            own.map(|_| (KEY, &*key.id, &key.limits[..])),
+            project.map(|(name, rules)| (PROJECT, name, rules)),
+            tenant.map(|(name, rules)| (TENANT, name, rules)),
+            asked.model.map(|model| (MODEL, &*model.name, &model.limits[..])),
+            (!rated).then(|| {
+                let (level, name) = sharing(key, asked.rate.unit);
+                (level ^ PROFILE, name, &asked.rate.windows[..])
+            }),
+        ];
+        let mut held = Vec::new();
+        for (level, name, rules) in levels.into_iter().flatten() {
+            for rule in rules.iter().filter(|rule| rule.counts(asked.endpoint)) {
+                let tag = self.table.tag(level, name, rule.salt());
+                let room = Room { left: 0, used: 0, reserved: 0, clear_ms: 0 };
+                held.push(Held { rule, tag, place: 0, room });
             }
         }
-    }
-
-    fn among<'a>(&'a mut self, windows: &'a [&Window]) -> impl Iterator<Item = (&'a Window, &'a mut Passed)> {
-        let some = self.windows.iter_mut().filter(|(known, _)| windows.contains(&known));
-        some.map(|(window, passed)| (&*window, passed))
-    }
-
-    /// The window without room that is the last to have some.
-    fn full(&mut self, windows: &[&Window], now_ms: u64) -> Option<(Window, Room)> {
-        let rooms = self.among(windows).map(|(window, passed)| (window, passed.room(window, now_ms)));
-        let full = rooms.filter(|(_, room)| room.left == 0).max_by_key(|(_, room)| room.wait_ms);
-        full.map(|(window, room)| (window.clone(), room))
-    }
-
-    fn take(&mut self, windows: &[&Window], now_ms: u64) {
-        self.among(windows).for_each(|(window, passed)| passed.take(window, now_ms));
-    }
-
-    /// The window that allows least: how much in all, and what there is room for.
-    fn least(&mut self, windows: &[&Window], now_ms: u64) -> Option<(u32, Room)> {
-        let rooms = self.among(windows).map(|(window, passed)| (window.burst, passed.room(window, now_ms)));
-        rooms.min_by_key(|(_, room)| room.left)
+        held
     }
 }
 
-fn lock(account: &Account) -> MutexGuard<'_, Used> {
-    account.lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl Reserved {
+    /// What it was: the input and the output.
+    #[must_use]
+    pub fn amounts(&self) -> Amounts {
+        self.amounts
+    }
 
-fn a_minute(requests: u32) -> Window {
-    Window { requests, per_ms: 60_000, burst: requests, endpoints: None }
-}
+    /// The call has ended, and this is what it took; nothing: nobody knows, and what was reserved stays counted.
+    pub fn settle(self, took: Option<Took>) {
+        let outcome = match took {
+            None => Outcome::Unknown,
+            Some(took) => {
+                let cost = self.price.map_or(0, |price| price.cost(took.input, took.cached, took.output));
+                Outcome::Took(Amounts { input: took.input, output: took.output, cost })
+            }
+        };
+        self.end(outcome);
+    }
 
-fn who(key: &Key, unit: Unit) -> Who {
-    let own = || Who(Unit::Key, Arc::clone(&key.id));
-    match unit {
-        // A key with a limit of its own shares it with nobody.
-        _ if key.requests_per_minute.is_some() => own(),
-        Unit::Key => own(),
-        Unit::Project => key.project.as_ref().map_or_else(own, |name| Who(unit, Arc::clone(name))),
-        Unit::Contract => Who(unit, key.tenant.clone().unwrap_or_default()),
+    /// The call was not begun after all: it counts nowhere.
+    pub fn abort(self) {
+        self.end(Outcome::Never);
+    }
+
+    fn end(self, outcome: Outcome) {
+        let mut locked = self.table.lock();
+        let now_ms = locked.now_ms(Instant::now());
+        locked.settle(self.row, outcome, now_ms);
     }
 }
 
-fn reached(key: &Key, window: &Window, room: Room, model: &str) -> Refusal {
-    let (limit, seconds) = (window.burst, room.wait_ms.div_ceil(1000).max(1));
-    let per = match window.per_ms {
-        1000 => "second (RPS)".to_owned(),
-        60_000 => "min (RPM)".to_owned(),
-        3_600_000 => "hour (RPH)".to_owned(),
-        86_400_000 => "day (RPD)".to_owned(),
-        ms => span(ms),
+/// The tokens that a call has taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Took {
+    /// Those of its prompt.
+    pub input: u64,
+    /// Those of them that came from the backend's cache.
+    pub cached: u64,
+    /// Those of its answer.
+    pub output: u64,
+}
+
+/// How long the answer may be in all; and each choice, where the limits decide it.
+fn answer(held: &[Held<'_>], wanted: Wanted, price: Option<&Price>) -> (u64, Option<u64>) {
+    let (choices, most) = match wanted.answer {
+        Answer::Bounded(output) => return (output, None),
+        Answer::Free { choices, most } => (choices.max(1), most),
     };
-    let tenant = key.tenant.as_ref().map(|name| format!(" in organization {name}")).unwrap_or_default();
-    let wait = span(room.wait_ms);
-    let words = format!(
-        "Rate limit reached for {model}{tenant} on requests per {per}: Limit {limit}, Used {limit}, Requested 1. \
-         Please try again in {wait}."
-    );
-    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
-    Refusal::of(Kind::LimitReached).message(words).after(seconds)
+    if !held.iter().any(|one| one.rule.counts_output()) {
+        return (0, None);
+    }
+    let left = held.iter().map(|one| one.rule.answer(one.room.left, wanted.input, price)).min();
+    // With no room for a single token the call is refused for the shortest answer.
+    let each = (left.unwrap_or(u64::MAX) / choices).min(most).max(1);
+    (each.saturating_mul(choices), Some(each))
 }
 
-/// A time as OpenAI's headers have it: `120ms`, `20s`, `1m30s`, `2h0m0s`.
-fn span(ms: u64) -> String {
-    if ms < 1000 {
-        return format!("{ms}ms");
+/// The rule without room: one for which waiting is in vain, or the last to have some.
+fn full<'a>(locked: &mut Locked<'_>, held: &[Held<'a>], amounts: &Amounts, now_ms: u64) -> Option<Full<'a>> {
+    let mut worst: Option<Full<'a>> = None;
+    for one in held {
+        let (rule, room, amount) = (one.rule, one.room, one.rule.amount(amounts));
+        if amount <= room.left && !(amount == 0 && is_spent(rule, &room)) {
+            continue;
+        }
+        let wait_ms = rule.wait_ms(&mut locked.at(one.place), amount.max(1), now_ms);
+        let full = Full { rule, room, amount, wait_ms };
+        let rank = |full: &Full<'_>| (full.is_in_vain(), full.wait_ms);
+        if worst.as_ref().is_none_or(|worst| rank(worst) < rank(&full)) {
+            worst = Some(full);
+        }
     }
-    let seconds = ms.div_ceil(1000);
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
-        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
-    }
+    worst
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Whether a budget is gone, so that not even what costs nothing passes.
+fn is_spent(rule: &Rule, room: &Room) -> bool {
+    matches!(rule, Rule::Budget { .. }) && room.left == 0
+}
 
-    fn key(id: &str, tenant: Option<&str>) -> Key {
-        Key { id: id.into(), tenant: tenant.map(Into::into), ..Key::default() }
-    }
+/// The requests a minute that the key alone has, in place of what the profile says.
+fn own(key: &Key) -> Option<Rule> {
+    let given = key.requests_per_minute.filter(|_| !key.limits.iter().any(is_rate));
+    given.map(|requests| Rule::Window(Window::a_minute(requests)))
+}
 
-    fn rate(unit: Unit, windows: Vec<Window>) -> Rate {
-        Rate { unit, windows, headers: Headers::Span }
-    }
+fn is_rate(rule: &Rule) -> bool {
+    matches!(rule, Rule::Window(Window { measure: Measure::Requests, .. }))
+}
 
-    fn asked<'a>(key: &'a Key, rate: &'a Rate, endpoint: Endpoint) -> Asked<'a> {
-        Asked { key, endpoint: Some(endpoint), rate }
-    }
+/// The rules of the one that is named, or of all that are not.
+fn named<'a>(all: &'a std::collections::HashMap<Box<str>, Vec<Rule>>, name: &str) -> &'a [Rule] {
+    all.get(name).or_else(|| all.get("*")).map_or(&[], Vec::as_slice)
+}
 
-    #[test]
-    fn spans_are_worded() {
-        let rows = [(0, "0ms"), (120, "120ms"), (1000, "1s"), (20_001, "21s"), (90_000, "1m30s")];
-        for (ms, words) in rows.into_iter().chain([(7_200_000, "2h0m0s")]) {
-            assert_eq!(span(ms), words);
-        }
-    }
-
-    #[test]
-    fn a_request_counts_in_all_its_windows_or_in_none() {
-        let images = Window { endpoints: Some(vec![Endpoint::Images]), ..a_minute(1) };
-        let rate = rate(Unit::Contract, vec![a_minute(3), images]);
-        let (limits, a, b, other) = (Limits::default(), key("a", None), key("b", None), key("c", Some("t")));
-        assert_eq!(limits.take(asked(&a, &rate, Endpoint::Images), "m").unwrap().unwrap().left, 0);
-        // The second image is refused, and costs nothing of what all share.
-        let refusal = limits.take(asked(&b, &rate, Endpoint::Images), "m").unwrap_err();
-        assert_eq!((refusal.status(), refusal.kind()), (429, Kind::LimitReached));
-        assert_eq!(limits.take(asked(&b, &rate, Endpoint::Chat), "m").unwrap().unwrap().left, 1);
-        assert_eq!(limits.standing(asked(&a, &rate, Endpoint::Chat)).unwrap().left, 1);
-        assert_eq!(limits.standing(asked(&other, &rate, Endpoint::Chat)).unwrap().left, 3);
-        limits.sweep();
-        assert_eq!(limits.accounts.pin().len(), 1);
-    }
-
-    #[test]
-    fn a_key_of_its_own_rate_and_one_without_credit() {
-        let rate = rate(Unit::Contract, vec![a_minute(1)]);
-        let limits = Limits::default();
-        let own = Key { requests_per_minute: Some(2), ..key("a", None) };
-        for left in [1, 0] {
-            assert_eq!(limits.take(asked(&own, &rate, Endpoint::Chat), "m").unwrap().unwrap().left, left);
-        }
-        let refusal = limits.take(asked(&own, &rate, Endpoint::Chat), "m").unwrap_err();
-        assert!(refusal.words().starts_with(
-            "Rate limit reached for m on requests per min (RPM): Limit 2, Used 2, Requested 1. Please try again in 1m"
-        ));
-        let broke = Key { exhausted: true, ..key("b", None) };
-        assert_eq!(
-            limits.take(asked(&broke, &rate, Endpoint::Chat), "m").unwrap_err().kind(),
-            Kind::NoCredit
-        );
-        assert!(limits.take(asked(&key("c", None), &rate, Endpoint::Chat), "m").is_ok());
-    }
-
-    #[test]
-    fn headers_tell_of_the_reset() {
-        let standing =
-            Standing { limit: 3, left: 1, clear_ms: 20_500, at_ms: 1_000_000, headers: Headers::Span };
-        let told: Vec<_> = standing.headers().map(|(_, value)| value).collect();
-        assert_eq!(told, ["3", "1", "21s"]);
-        let epoch = Standing { headers: Headers::Epoch, ..standing };
-        assert_eq!(epoch.headers().last().unwrap().1, "1021");
-        assert_eq!(Standing { headers: Headers::None, ..standing }.headers().count(), 0);
+/// Who shares what a profile says.
+fn sharing(key: &Key, unit: Unit) -> (u8, &str) {
+    match (unit, &key.project) {
+        (Unit::Project, Some(project)) => (PROJECT, project),
+        (Unit::Key | Unit::Project, _) => (KEY, &key.id),
+        (Unit::Contract, _) => (TENANT, key.tenant.as_deref().unwrap_or_default()),
     }
 }

@@ -77,6 +77,8 @@ pub struct Metrics {
     connections: Family<ListenerLabel, Gauge>,
     /// Calls between opening and settling.
     pub in_flight: Gauge,
+    /// Calls that have something reserved in their limits.
+    pub reserved: Gauge,
     /// Calls tried again at another backend.
     pub retries: Counter,
     /// Keys in the engine's table.
@@ -133,6 +135,7 @@ impl Default for Metrics {
             attempts: Family::default(),
             connections: Family::default(),
             in_flight: Gauge::default(),
+            reserved: Gauge::default(),
             retries: Counter::default(),
             keys: Gauge::default(),
             accept_failures: Counter::default(),
@@ -160,6 +163,11 @@ impl Default for Metrics {
         registry.register("attempts", "Attempts by outcome: answered, failed", metrics.attempts.clone());
         registry.register("connections", "Open client connections", metrics.connections.clone());
         registry.register("calls_in_flight", "Calls under way", metrics.in_flight.clone());
+        registry.register(
+            "calls_reserved",
+            "Calls with a reservation in their limits",
+            metrics.reserved.clone(),
+        );
         registry.register("retries", "Calls tried again at another backend", metrics.retries.clone());
         registry.register("keys", "Keys in force", metrics.keys.clone());
         registry.register(

@@ -8,12 +8,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use levada_core::endpoint::Endpoint;
 use levada_core::record::{End, Record};
-use levada_core::usage::{Meter, Usage};
+use levada_core::usage::{Meter, Source, Usage};
 
 use crate::books::Books;
 use crate::cors::Grant;
 use crate::journal::Begun;
-use crate::limits::Standing;
+use crate::limits::{Reserved, Standing, Took};
 use crate::metrics::ModelMetrics;
 
 /// The account of one call.
@@ -56,6 +56,8 @@ pub struct Tally {
     pub charge_prompt: bool,
     /// Where the caller stands in its limits.
     pub standing: Option<Standing>,
+    /// What is reserved there for the call.
+    pub reserved: Option<Reserved>,
 }
 
 impl Tally {
@@ -86,6 +88,7 @@ impl Tally {
             characters: 0,
             charge_prompt: true,
             standing: None,
+            reserved: None,
         }
     }
 
@@ -110,6 +113,12 @@ impl Tally {
     /// The first byte for the client is there.
     pub fn first_byte(&mut self) {
         self.first_byte.get_or_insert(micros(self.began));
+    }
+
+    /// When the call was opened, by the clock on the wall, in milliseconds since 1970.
+    #[must_use]
+    pub fn at_ms(&self) -> u64 {
+        self.at_ms
     }
 
     /// Writes the call down as begun; whether that could be done. Until then it leaves nothing in the ledger.
@@ -143,12 +152,30 @@ impl Tally {
             record.call = begun.number();
             self.entry = self.books.journal.settle(begun, &record);
         }
+        if let Some(reserved) = self.reserved.take() {
+            let took = self.took(end, &reserved);
+            reserved.settle(took);
+        }
         self.books.metrics.in_flight.dec();
     }
 
     /// Ready when the last bytes may leave; false when what the call has cost may be lost.
     pub fn poll_durable(&self, cx: &Context<'_>) -> Poll<bool> {
         self.entry.map_or(Poll::Ready(true), |entry| self.books.journal.poll_durable(entry, cx))
+    }
+
+    /// What counts in the caller's limits; nothing where nobody knows.
+    fn took(&self, end: End, reserved: &Reserved) -> Option<Took> {
+        let (usage, source) = self.meter.read();
+        match source {
+            // An answer that tells no count has cost something.
+            Source::None if end == End::Done && self.status < 400 => None,
+            Source::None => Some(Took::default()),
+            Source::Estimated if usage.prompt == 0 => {
+                Some(Took { input: reserved.amounts().input, cached: 0, output: usage.completion })
+            }
+            _ => Some(Took { input: usage.prompt, cached: usage.cached, output: usage.completion }),
+        }
     }
 
     /// What is known now.
@@ -164,7 +191,8 @@ impl Tally {
             usage = Usage::default();
         }
         // What has no count of its own is charged when the answer was made.
-        let made = |count| if end == End::Done && self.status < 400 { count } else { 0 };
+        let done = end == End::Done && self.status < 400;
+        let made = |count: u64| Some(count).filter(|count| done && *count > 0);
         Record {
             call: 0,
             id: &self.id,
@@ -185,7 +213,7 @@ impl Tally {
             usage: source.name(),
             suspect: usage.suspect,
             images: made(self.images),
-            audio_ms: usage.audio_ms,
+            audio_ms: Some(usage.audio_ms).filter(|ms| *ms > 0),
             characters: made(self.characters),
             first_byte_us: self.first_byte,
             total_us: micros(self.began),

@@ -12,6 +12,7 @@ use levada_net::disk;
 use levada_net::edge::Edge;
 use levada_net::gateway::Gateway;
 use levada_net::journal::{Journal, Terms};
+use levada_net::limits::{Clock, Limits};
 use memory::Memory;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -84,13 +85,17 @@ fn journal() -> Arc<Journal> {
     Arc::new(Journal::new(Arc::new(Memory::default()), "test", terms).unwrap())
 }
 
+fn limits() -> Limits {
+    Limits::open(Arc::new(Memory::default()), Clock { boot: 1, since_ms: 0, began: Instant::now() }).unwrap()
+}
+
 impl Bed {
     fn new(wish: Wish) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name =
             format!("levada-edge-{}-{}.sock", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let app = std::env::temp_dir().join(name);
-        let gateway = Gateway::new(wish.snapshot().as_bytes(), journal()).unwrap();
+        let gateway = Gateway::new(wish.snapshot().as_bytes(), journal(), limits()).unwrap();
         let digest = Pepper::from_hex(PEPPER).unwrap().digest(KEY.as_bytes());
         let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let keys = format!(

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use levada_core::refusal::{Kind, Refusal};
 use levada_net::edge::Edge;
 use levada_net::journal::{Durability, Journal, Terms};
+use levada_net::limits::Limits;
 use levada_net::{fetch, gateway, keys};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -23,6 +24,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::call::Call;
+use crate::clock::clock;
 use crate::disk::Folder;
 use crate::doors::{Bridge, Finish, Later, Slot};
 use crate::error;
@@ -43,6 +45,13 @@ fn journal(data: &Path, terms: Terms) -> io::Result<Arc<Journal>> {
     let journal = Arc::new(Journal::new(disk, &name, terms)?);
     journal.keep()?;
     Ok(journal)
+}
+
+/// The limits, whose counts this worker shares with those before and after it.
+fn limits(data: &Path) -> io::Result<Limits> {
+    let folder = data.join("limits");
+    std::fs::create_dir_all(&folder)?;
+    Limits::open(Arc::new(Folder(folder)), clock()?)
 }
 
 /// Who calls, and what its head said: the body is all that is missing.
@@ -81,7 +90,7 @@ impl Caller {
             other => return Err(PyValueError::new_err(format!("no refusal is named '{other}'"))),
         };
         let gateway = self.gateway.get();
-        gateway.call(py, gateway.engine.refuse(&self.caller.target, &self.headers, refusal))
+        gateway.call(py, gateway.engine.refuse_caller(&self.caller, &self.headers, refusal))
     }
 
     /// The key's id; empty on an open path.
@@ -134,7 +143,8 @@ impl Gateway {
             terms.quota = quota;
         }
         let journal = py.detach(|| journal(Path::new(data_dir), terms))?;
-        let engine = py.detach(|| gateway::Gateway::new(snapshot, journal)).map_err(error::config)?;
+        let limits = py.detach(|| limits(Path::new(data_dir)))?;
+        let engine = py.detach(|| gateway::Gateway::new(snapshot, journal, limits)).map_err(error::config)?;
         let mut builder = Builder::new_multi_thread();
         if threads > 0 {
             builder.worker_threads(threads);

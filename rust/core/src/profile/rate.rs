@@ -2,12 +2,9 @@
 //!
 //! Law: data only; `limit` does the arithmetic.
 
-use crate::endpoint::Endpoint;
-use crate::limit::Window;
-use crate::snapshot::document::{Fields, optional_texts};
-
-/// A year: no window is longer.
-const LONGEST_MS: u64 = 366 * 86_400_000;
+use crate::bounds;
+use crate::limit::{Measure, Rule, list};
+use crate::snapshot::document::Fields;
 
 /// How often callers may ask.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +12,7 @@ pub struct Rate {
     /// Who shares the windows.
     pub unit: Unit,
     /// The windows; a request must fit into all that count it.
-    pub windows: Vec<Window>,
+    pub windows: Vec<Rule>,
     /// How answers tell of them.
     pub headers: Headers,
 }
@@ -65,32 +62,14 @@ impl Rate {
             "flexai" => Headers::Epoch,
             _ => Headers::None,
         };
-        let windows = windows(&mut fields);
+        let windows = list(&mut fields, "windows");
+        if windows.len() > bounds::PROFILE_WINDOWS
+            || windows.iter().any(|one| one.measure != Measure::Requests)
+        {
+            fields.problem("windows", &format!("must be at most {}, of requests", bounds::PROFILE_WINDOWS));
+        }
+        let windows = windows.into_iter().map(Rule::Window).collect();
         fields.done();
         Self { unit, windows, headers }
     }
-}
-
-fn windows(fields: &mut Fields<'_>) -> Vec<Window> {
-    let mut windows = Vec::new();
-    for (index, value) in fields.list("windows").into_iter().enumerate() {
-        windows.extend(fields.element("windows", index, value).map(window));
-    }
-    windows
-}
-
-fn window(mut fields: Fields<'_>) -> Window {
-    let whole = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    let requests = whole(fields.whole("requests", 1..=u64::from(u32::MAX)));
-    let per_ms = fields.whole("per_ms", 1..=LONGEST_MS);
-    let burst = fields.optional_whole("burst", u64::from(requests)..=u64::from(u32::MAX));
-    let names = optional_texts(&mut fields, "endpoints");
-    let some: Vec<Endpoint> =
-        Endpoint::all().filter(|endpoint| names.iter().any(|name| **name == *endpoint.name())).collect();
-    if some.len() != names.len() {
-        fields.problem("endpoints", "must be names of endpoints, each once");
-    }
-    fields.done();
-    let endpoints = (!names.is_empty()).then_some(some);
-    Window { requests, per_ms, burst: burst.map_or(requests, whole), endpoints }
 }

@@ -62,8 +62,9 @@ pub(super) struct Limits {
     old: Option<Limit>,
     /// The endpoint knows both names.
     two: bool,
-    /// The profile's, where the client gave none.
+    /// The profile's, or what the caller may still use, where the client gave none; and its name.
     default: Option<u64>,
+    name: Option<&'static str>,
 }
 
 /// One of them, as the client gave it.
@@ -94,7 +95,12 @@ impl Limits {
                 text: if both { scanner.text(&place.span).into() } else { "".into() },
             })
         };
-        Self { new: limit(NEW), old: limit(OLD), two, default }
+        Self { new: limit(NEW), old: limit(OLD), two, default, name: None }
+    }
+
+    /// Bounds an answer that has no bound.
+    pub(super) fn bound(&mut self, name: &'static str, most: u64) {
+        (self.default, self.name) = (Some(most), Some(name));
     }
 
     /// At most one of them is left, under the name that the backend knows.
@@ -106,7 +112,7 @@ impl Limits {
             _ => None,
         };
         if let Some(limit) = self.default {
-            let with = format!(",\"{}\":{limit}", known.unwrap_or(OLD)).into();
+            let with = format!(",\"{}\":{limit}", known.or(self.name).unwrap_or(OLD)).into();
             return vec![Edit { span: close..close, with }];
         }
         // Nulls are taken out for whoever lacks them.

@@ -129,7 +129,11 @@ async fn engine(
     match upload::read(&mut body, caller.body_limit, door.house.pace).await {
         Ok(bytes) => respond(gateway.open(&caller, &parts.method, path, &parts.headers, bytes), turn).await,
         Err(refusal) => {
-            closing(refuse(door, &caller.target, &parts, body, refusal, turn).await, parts.version)
+            door.leave_unread(&parts, &body);
+            closing(
+                respond(gateway.refuse_caller(&caller, &parts.headers, refusal), turn).await,
+                parts.version,
+            )
         }
     }
 }

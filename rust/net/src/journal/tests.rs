@@ -9,11 +9,8 @@ use levada_core::usage::{Source, Usage};
 use serde_json::Value;
 
 use super::{Begun, Durability, Journal, Terms, verify};
-use crate::disk::{self, Disk as _};
-use memory::Memory;
-
-#[path = "../../tests/support/memory.rs"]
-mod memory;
+use crate::disk::Disk as _;
+use crate::memory::Memory;
 
 const SMALL: Terms =
     Terms { durability: Durability::Process, hot: 64 * 1024, segment: 32 * 1024, quota: 1 << 20 };
@@ -38,9 +35,9 @@ fn record(id: &str) -> Record<'_> {
         reasoning_tokens: 0,
         usage: "none",
         suspect: false,
-        images: 0,
-        audio_ms: 0,
-        characters: 0,
+        images: None,
+        audio_ms: None,
+        characters: None,
         first_byte_us: None,
         total_us: 0,
     }

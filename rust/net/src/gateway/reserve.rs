@@ -1,0 +1,81 @@
+//! What a call reserves in its caller's limits, and where the caller stands.
+//!
+//! Law: asked once for each call; who is refused before, or asks for what no backend answers, is told all the same.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use levada_core::auth::Key;
+use levada_core::bounds;
+use levada_core::endpoint::Endpoint;
+use levada_core::refusal::Refusal;
+use levada_core::request::Request;
+use levada_core::snapshot::{Model, Snapshot};
+
+use super::{Gateway, refused};
+use crate::call::Call;
+use crate::keys::Caller;
+use crate::limits::{Answer, Asked, Standing, Wanted};
+use crate::routes::Route;
+use crate::tally::Tally;
+
+impl Gateway {
+    /// A call of a known caller that is refused for what the door has noticed.
+    pub fn refuse_caller(self: &Arc<Self>, caller: &Caller, headers: &HeaderMap, refusal: Refusal) -> Call {
+        let mut tally = self.begin(headers);
+        tally.standing = self.standing(caller, &tally);
+        refused(tally, refusal, &caller.target)
+    }
+
+    /// Where the caller stands before anything is counted.
+    pub(super) fn standing(&self, caller: &Caller, tally: &Tally) -> Option<Standing> {
+        let endpoint = match caller.target.route {
+            Route::Inference(endpoint) => Some(endpoint),
+            _ => None,
+        };
+        let current = self.current.load();
+        let model = tally.model.as_ref().and_then(|(name, _)| current.snapshot.model(name));
+        let key = caller.key.as_ref()?;
+        let asked = asked(caller, key, endpoint, &current.snapshot, model, tally);
+        self.limits.standing(asked, tally.began())
+    }
+
+    /// Reserves what the call may use, and bounds an answer that only the limits bound.
+    pub(super) fn reserve(
+        &self,
+        asked: Asked<'_>,
+        endpoint: Endpoint,
+        tally: &mut Tally,
+        request: &mut Request,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
+        let answer = match (endpoint.bound(), request.max_tokens) {
+            (None, _) => Answer::Bounded(0),
+            (Some(_), Some(most)) => Answer::Bounded(most.saturating_mul(request.n)),
+            (Some(_), None) => {
+                let usual = asked.model.and_then(|model| model.max_tokens);
+                Answer::Free { choices: request.n, most: usual.unwrap_or(bounds::ANSWER_TOKENS) }
+            }
+        };
+        let wanted = Wanted { input: (bytes as u64).div_ceil(bounds::TOKEN_BYTES), answer };
+        let Some(admitted) = self.limits.admit(asked, wanted, tally.began())? else { return Ok(()) };
+        tally.standing = Some(admitted.standing);
+        tally.reserved = Some(admitted.reserved);
+        if let Some((name, most)) = endpoint.bound().zip(admitted.bound) {
+            request.bound(name, most);
+        }
+        Ok(())
+    }
+}
+
+/// What is asked of the limits.
+pub(super) fn asked<'a>(
+    caller: &'a Caller,
+    key: &'a Key,
+    endpoint: Option<Endpoint>,
+    snapshot: &'a Snapshot,
+    model: Option<&'a Model>,
+    tally: &Tally,
+) -> Asked<'a> {
+    Asked { key, endpoint, rate: &caller.target.profile.rate, snapshot, model, at_ms: tally.at_ms() }
+}
