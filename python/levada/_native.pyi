@@ -35,8 +35,13 @@ class Caller:
     def open(self, body: bytes) -> Call:
         """The call with its body: parsed and admitted, but not sent; or its refusal."""
 
-    def refuse(self, kind: str) -> Call:
-        """What the door has noticed: "body_too_large", "body_timeout" or "bad_framing"."""
+    def answer(self, body: bytes) -> Call:
+        """The call, answered by the app with 200 and this JSON."""
+
+    def refuse(self, kind: str, param: str | None = None, message: str | None = None) -> Call:
+        """What the door has noticed: "body_too_large", "body_timeout" or "bad_framing"; or the app
+        of a query: "missing_parameter", "unknown_parameter", "invalid_value"; or "unavailable".
+        """
 
 @final
 class Call:
@@ -112,15 +117,17 @@ class Gateway:
         """All metrics as OpenMetrics text."""
 
     def count(self, name: str, value: float) -> None:
-        """Set a figure of the control plane: config_version, config_reload_success or draining."""
+        """Set a figure of the control plane: config_version, config_reload_success, draining,
+        webhook_waiting; or say how far webhook_delivered or webhook_failed has come.
+        """
 
     def ready(self, ready: bool) -> None:
         """Say whether /readyz answers yes."""
 
     def fetch(
-        self, method: str, url: str, headers: Headers, timeout: float
+        self, method: str, url: str, headers: Headers, timeout: float, body: bytes = ...
     ) -> Awaitable[tuple[int, bytes]]:
-        """Status and body (4 MiB at most) of a probe. Raises OSError, TimeoutError."""
+        """Status and body (4 MiB at most) of a rare call. Raises OSError, TimeoutError."""
 
     def listen(self, edge: bytes) -> Awaitable[None]:
         """Done when the inherited listeners are accepting. Raises ConfigError."""

@@ -26,6 +26,7 @@ import structlog
 from levada import loading, snapshot
 from levada.admin.api import Api
 from levada.admin.auth import Guard
+from levada.admin.usage import BASE, KINDS, OrganizationUsage
 from levada.asgi import Receive, Routes, Scope, Send, raw_path
 from levada.config import Config, Enclosed
 from levada.contract import Contract
@@ -36,9 +37,11 @@ from levada.control.jwks import Jwks
 from levada.control.ledger import Ledger
 from levada.control.refresh import Keys, Running
 from levada.control.store import Store
-from levada.inference import Inference
+from levada.inference import Inference, relay
 from levada.log import configure
 from levada.pipe import Pipe
+from levada.usage.own import PATH, OwnUsage
+from levada.usage.page import Pages
 
 if TYPE_CHECKING:
     from levada._native import Gateway
@@ -122,7 +125,8 @@ class App:
         issuers = Jwks(gateway, running)
         await issuers.first()
         # Taken down behind the tasks: what the last calls have cost is taken once all have ended.
-        collector = Collector(gateway, Ledger(store))
+        ledger = Ledger(store)
+        collector = Collector(gateway, ledger)
         stack.push_async_callback(collector.end)
         tasks = Tasks()
         stack.push_async_callback(tasks.end)
@@ -136,6 +140,8 @@ class App:
         contract = Contract(running, inference)
         routes.exact("/docs/compatibility", contract.page)
         routes.exact("/openapi.json", contract.document)
+        pages = Pages(ledger)
+        routes.exact(PATH, OwnUsage(gateway, pages, relay, inference))
         departure = Departure(gateway, inference, config.deadlines.drain)
         stack.push_async_callback(departure.end)
         if self._inherited is None:
@@ -144,6 +150,8 @@ class App:
             api = Api(self._inherited.guard, running, discovery, held, inference)
             routes.exact("/admin/reload", api.reload)
             routes.exact("/admin/status", api.status)
+            for kind in KINDS:
+                routes.exact(BASE + kind, OrganizationUsage(api, pages))
             await open_doors(self._inherited, gateway, config, stack)
             departure.when_told(self._inherited.orphaned)
             # What is there now stays: the collector need not look at it again at every turn.

@@ -30,19 +30,19 @@ class Api:
 
     async def reload(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /admin/reload: the new version, or every problem of the configuration."""
-        if not await self._admitted("POST", scope, receive, send):
+        if not await self.admitted("POST", scope, receive, send):
             return
         try:
             version = self.running.reload()
         except RejectedError as rejected:
-            await _refuse(send, 422, "invalid_configuration", rejected.problems)
+            await refuse(send, 422, "invalid_configuration", rejected.problems)
             return
         await self.discovery.first()
         await send_json(send, 200, {"version": version})
 
     async def status(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /admin/status: version, backends, models, number of keys."""
-        if not await self._admitted("GET", scope, receive, send):
+        if not await self.admitted("GET", scope, receive, send):
             return
         seen = self.discovery.states()
         backends = []
@@ -59,32 +59,34 @@ class Api:
         }
         await send_json(send, 200, value)
 
-    async def _admitted(self, method: str, scope: Scope, receive: Receive, send: Send) -> bool:
+    async def admitted(self, method: str, scope: Scope, receive: Receive, send: Send) -> bool:
         """Whether to go on; if not, the answer has been given."""
         headers = scope["headers"]
         if not self.guard.at_admin_door(headers):
             await self.otherwise(scope, receive, send)
         elif not self.guard.is_operator(headers):
-            await _refuse(send, 401, "invalid_admin_token", ["The admin token is absent or wrong."])
+            await refuse(send, 401, "invalid_admin_token", ["The admin token is absent or wrong."])
         elif scope["method"] != method:
             allow = ((b"allow", method.encode()),)
-            await _refuse(send, 405, "method_not_allowed", [f"Use {method}."], allow)
+            await refuse(send, 405, "method_not_allowed", [f"Use {method}."], allow)
         else:
             return True
         return False
 
 
-async def _refuse(
+async def refuse(
     send: Send,
     status: int,
-    code: str,
+    code: str | None,
     problems: list[str],
     extra: tuple[tuple[bytes, bytes], ...] = (),
+    param: str | None = None,
 ) -> None:
+    """An error in the form of OpenAI's, with its sentences apart as well."""
     error = {
         "message": "\n".join(problems),
         "type": "invalid_request_error",
-        "param": None,
+        "param": param,
         "code": code,
     }
     await send_json(send, status, {"error": error, "problems": problems}, extra)

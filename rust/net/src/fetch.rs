@@ -1,4 +1,4 @@
-//! Rare calls of the control plane: probes, model lists.
+//! Rare calls of the control plane: probes, model lists, webhooks.
 //!
 //! Law: never on the path of a call. One small client, bounded in size and time; redirects are not followed.
 
@@ -33,10 +33,11 @@ pub async fn fetch(
     method: Method,
     url: &str,
     headers: HeaderMap,
+    body: Bytes,
     limit: Duration,
 ) -> Result<(u16, Bytes), Fault> {
     let uri: Uri = url.parse().map_err(|error| Fault::Failed(format!("'{url}' is not a URL: {error}")))?;
-    let mut request = Request::new(Full::<Bytes>::default());
+    let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;

@@ -206,6 +206,13 @@ impl Gateway {
         }
     }
 
+    /// A call that the app has answered: not one of a model, and in no ledger.
+    pub fn answer(&self, caller: &Caller, headers: &HeaderMap, body: Bytes) -> Call {
+        let mut tally = self.begin(headers);
+        tally.key = caller.key.as_ref().map(|key| Arc::clone(&key.id));
+        Call::answered(tally, 200, body)
+    }
+
     /// A call that is refused for what its head says, or for what the door itself has noticed.
     pub fn refuse(self: &Arc<Self>, target: &Target, headers: &HeaderMap, refusal: Refusal) -> Call {
         refused(self.begin(headers), refusal, target)

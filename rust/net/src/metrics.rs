@@ -3,7 +3,7 @@
 //! Law: names are stable (`levada_*`, base units); labels come from the configuration and from closed lists, never
 //! from a request. The hot path holds its handles and looks nothing up.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 type Number = Gauge<f64, AtomicU64>;
+type Total = Counter<f64, AtomicU64>;
 
 /// Seconds: the buckets that the GenAI conventions name for durations and times to the first token.
 const BUCKETS: [f64; 16] =
@@ -88,6 +89,9 @@ pub struct Metrics {
     config_version: Number,
     config_reload_success: Number,
     draining: Number,
+    webhook_waiting: Number,
+    webhook_delivered: Total,
+    webhook_failed: Total,
 }
 
 /// The handles of one model.
@@ -142,6 +146,9 @@ impl Default for Metrics {
             config_version: Number::default(),
             config_reload_success: Number::default(),
             draining: Number::default(),
+            webhook_waiting: Number::default(),
+            webhook_delivered: Total::default(),
+            webhook_failed: Total::default(),
         };
         registry.register("calls", "Finished calls", metrics.calls.clone());
         registry.register("tokens", "Tokens by kind: prompt, completion", metrics.tokens.clone());
@@ -186,6 +193,21 @@ impl Default for Metrics {
             metrics.config_reload_success.clone(),
         );
         registry.register("draining", "1 while shutting down", metrics.draining.clone());
+        registry.register(
+            "webhook_waiting",
+            "Events that a webhook has not taken yet",
+            metrics.webhook_waiting.clone(),
+        );
+        registry.register(
+            "webhook_delivered",
+            "Events that webhooks have taken",
+            metrics.webhook_delivered.clone(),
+        );
+        registry.register(
+            "webhook_failed",
+            "Attempts that a webhook did not take",
+            metrics.webhook_failed.clone(),
+        );
         metrics.config_reload_success.set(1.0);
         metrics.registry = registry;
         metrics
@@ -237,15 +259,18 @@ impl Metrics {
             .inc();
     }
 
-    /// Sets a figure of the control plane; false for a name that is none.
+    /// Sets a figure of the control plane, or says how far one of its counters has come; false for a name that is none.
     pub fn set(&self, name: &str, value: f64) -> bool {
-        let number = match name {
-            "config_version" => &self.config_version,
-            "config_reload_success" => &self.config_reload_success,
-            "draining" => &self.draining,
+        let figure = match name {
+            "config_version" => self.config_version.inner(),
+            "config_reload_success" => self.config_reload_success.inner(),
+            "draining" => self.draining.inner(),
+            "webhook_waiting" => self.webhook_waiting.inner(),
+            "webhook_delivered" => self.webhook_delivered.inner(),
+            "webhook_failed" => self.webhook_failed.inner(),
             _ => return false,
         };
-        number.set(value);
+        figure.store(value.to_bits(), Relaxed);
         true
     }
 
@@ -300,11 +325,13 @@ mod tests {
         metrics.refused(404, Some("model_not_found"));
         metrics.backend("b\"1").in_flight.inc();
         assert!(metrics.set("config_version", 3.0) && !metrics.set("nonsense", 1.0));
+        assert!(metrics.set("webhook_delivered", 7.0));
         let text = String::from_utf8(metrics.render().to_vec()).unwrap();
         for line in [
             "levada_refusals_total{status=\"404\",code=\"model_not_found\"} 1",
             "levada_backend_in_flight{backend=\"b\\\"1\"} 1",
             "levada_config_version 3.0",
+            "levada_webhook_delivered_total 7.0",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line}\n{text}");

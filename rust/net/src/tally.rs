@@ -145,10 +145,11 @@ impl Tally {
             return;
         }
         let mut record = self.record(end);
-        if let (Some(endpoint), Some((_, metrics))) = (self.endpoint, &self.model) {
-            metrics.finished(endpoint, &record);
-        }
+        // What leaves a row in the ledger is counted, and nothing else: the two tell the same.
         if let Some(begun) = &self.begun {
+            if let (Some(endpoint), Some((_, metrics))) = (self.endpoint, &self.model) {
+                metrics.finished(endpoint, &record);
+            }
             record.call = begun.number();
             self.entry = self.books.journal.settle(begun, &record);
         }

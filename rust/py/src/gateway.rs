@@ -81,14 +81,38 @@ impl Caller {
         gateway.call(py, call)
     }
 
-    /// The call, refused for what the door has noticed of its body.
-    fn refuse(&self, py: Python<'_>, kind: &str) -> PyResult<Call> {
-        let refusal = match kind {
+    /// The call, answered by the app.
+    fn answer(&self, py: Python<'_>, body: &[u8]) -> PyResult<Call> {
+        let gateway = self.gateway.get();
+        let body = Bytes::copy_from_slice(body);
+        gateway.call(py, gateway.engine.answer(&self.caller, &self.headers, body))
+    }
+
+    /// The call, refused for what the door has noticed of its body, or the app of its query.
+    #[pyo3(signature = (kind, param = None, message = None))]
+    fn refuse(
+        &self,
+        py: Python<'_>,
+        kind: &str,
+        param: Option<String>,
+        message: Option<String>,
+    ) -> PyResult<Call> {
+        let mut refusal = match kind {
             "body_too_large" => gateway::too_large(self.caller.body_limit, self.length()),
             "body_timeout" => Refusal::of(Kind::RequestTimeout),
             "bad_framing" => Refusal::of(Kind::BadFraming),
+            "missing_parameter" => Refusal::of(Kind::MissingParameter),
+            "unknown_parameter" => Refusal::of(Kind::UnknownParameter),
+            "invalid_value" => Refusal::of(Kind::InvalidValue),
+            "unavailable" => Refusal::of(Kind::Unavailable),
             other => return Err(PyValueError::new_err(format!("no refusal is named '{other}'"))),
         };
+        if let Some(message) = message {
+            refusal = refusal.message(message);
+        }
+        if let Some(param) = param {
+            refusal = refusal.param(param);
+        }
         let gateway = self.gateway.get();
         gateway.call(py, gateway.engine.refuse_caller(&self.caller, &self.headers, refusal))
     }
@@ -263,6 +287,7 @@ impl Gateway {
     }
 
     /// An awaitable: (status, body) of a rare call.
+    #[pyo3(signature = (method, url, headers, timeout, body = b"".as_slice()))]
     fn fetch(
         &self,
         py: Python<'_>,
@@ -270,14 +295,16 @@ impl Gateway {
         url: &str,
         headers: &Bound<'_, PyList>,
         timeout: f64,
+        body: &[u8],
     ) -> PyResult<Later> {
         let method =
             Method::from_bytes(method.as_bytes()).map_err(|_| PyValueError::new_err("not a method"))?;
         let headers = read_headers(headers)?;
         let (url, limit) = (url.to_owned(), seconds(timeout)?);
+        let body = Bytes::copy_from_slice(body);
         let tls = self.engine.client_tls(&url).map_err(PyValueError::new_err)?;
         self.later(py, async move {
-            let result = fetch::fetch(tls, method, &url, headers, limit).await;
+            let result = fetch::fetch(tls, method, &url, headers, body, limit).await;
             let finish: Finish = Box::new(move |py| {
                 let (status, body) = result.map_err(error::fetch)?;
                 let pair = [status.into_pyobject(py)?.into_any(), PyBytes::new(py, &body).into_any()];
