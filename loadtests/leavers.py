@@ -2,11 +2,11 @@
 
     python -m loadtests.leavers [--engine llama.cpp|vllm] [--calls 5000] [--seed 1]
 
-Starts Levada and an engine: the tests' real llama.cpp server, or a scripted one that streams as vLLM
-does. Between the two stands a witness that writes down which count of each call went to Levada last,
-and when Levada left. Each client leaves after a number of events that the seed draws. Then each row
-of the ledger must lie between what its client saw and what its witness saw, and a last count of the
-engine it must be. Exit status 1 if one does not.
+Starts Levada and an engine: the tests' real llama.cpp server, or a scripted one that streams as
+vLLM does. Between the two stands a witness that writes down which counts of each call went to
+Levada, and when Levada left. Each client leaves after a number of events that the seed draws. Then
+each row of the ledger must be a count that the engine told, and lie between what its client saw and
+what its witness saw. Exit status 1 if one does not.
 """
 
 from __future__ import annotations
@@ -30,6 +30,14 @@ READY_SECONDS = 60.0
 TOKENS = 48
 AT_ONCE = 24
 COUNT = re.compile(rb'"(?:predicted_n|completion_tokens)":(\d+)')
+CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "tiny"}
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+END = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
+LIST = b'{"object":"list","data":[{"id":"tiny","owned_by":"vllm","max_model_len":4096}]}'
+MODELS = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(LIST)
+    + LIST
+)
 REQUEST_ID = re.compile(rb"(?i)\r\nx-request-id: (\S+)\r\n")
 
 
@@ -110,33 +118,26 @@ class Witness:
         while True:
             request, call = await self.request(reader)
             if call is None:
-                entry = {"id": "tiny", "object": "model", "owned_by": "vllm", "max_model_len": 4096}
-                body = json.dumps({"object": "list", "data": [entry]}).encode()
-                head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-                writer.write(head.encode() + b"\r\n\r\n" + body)
+                writer.write(MODELS)
                 continue
             asks_often = b'"continuous_usage_stats":true' in request
             gone = asyncio.create_task(reader.read(1))
             gone.add_done_callback(lambda task: task.cancelled() or task.exception())
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-            )
+            writer.write(STREAM)
             for count in range(TOKENS + 1):
-                usage = {"prompt_tokens": 17, "completion_tokens": count, "total_tokens": 17 + count}
+                usage = {"prompt_tokens": 17, "completion_tokens": count}
                 delta = {"content": "a"} if count else {"role": "assistant", "content": ""}
                 finish = "length" if count == TOKENS else None
                 choice = {"index": 0, "delta": delta, "finish_reason": finish}
-                chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "tiny"}
-                chunk |= {"choices": [choice]} | ({"usage": usage} if asks_often else {})
-                writer.write(chunked(chunk))
+                told = {"usage": usage} if asks_often else {}
+                writer.write(chunked({**CHUNK, "choices": [choice], **told}))
                 await writer.drain()
                 call.counts.append(count)
                 await asyncio.sleep(0.002)
                 if gone.done():
                     call.left = time.monotonic()
                     return
-            last = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "tiny"}
-            writer.write(chunked(last | {"choices": [], "usage": usage}) + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+            writer.write(chunked({**CHUNK, "choices": [], "usage": usage}) + END)
             await writer.drain()
             gone.cancel()
             return
@@ -158,7 +159,8 @@ async def call(base: tuple[str, int], key: str, id: str, leave: int) -> Seen:
     }
     raw = json.dumps(body, separators=(",", ":")).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
-    head += f"content-type: application/json\r\nx-request-id: {id}\r\ncontent-length: {len(raw)}\r\n\r\n"
+    head += f"content-type: application/json\r\nx-request-id: {id}\r\n"
+    head += f"content-length: {len(raw)}\r\n\r\n"
     writer.write(head.encode() + raw)
     seen, ended, rest = 0, False, b""
     try:
@@ -241,7 +243,7 @@ async def run(engine: str, calls: int, seed: int) -> int:
         target, stop = (host, int(port)), real.stop
     witness = Witness(target)
     server = await asyncio.start_server(witness.serve, "127.0.0.1", 0)
-    url = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     with tempfile.TemporaryDirectory(prefix="levada-leavers-") as folder:
         flags = ["--backend", url, "--port", "0", "--admin-port", "0", "--data", f"{folder}/data"]
         levada = [sys.executable, "-m", "levada"]
@@ -270,7 +272,9 @@ async def run(engine: str, calls: int, seed: int) -> int:
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--engine", choices=["llama.cpp", "vllm"], default="vllm")
     parser.add_argument("--calls", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
