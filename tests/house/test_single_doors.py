@@ -16,6 +16,7 @@ DOORS = {
     "typer": {
         "cli.py",
         "key_commands.py",
+        "ledger_commands.py",
         "profile_commands.py",
         "terminal.py",
         "usage_command.py",
