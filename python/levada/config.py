@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from levada.values import (
+    Address,
     ClaimText,
     Count,
     FilePath,
@@ -28,6 +29,7 @@ from levada.values import (
     Seconds,
     Secret,
     Url,
+    WebhookSecret,
     duration,
 )
 
@@ -250,6 +252,14 @@ class Auth(Section):
     jwt: tuple[Issuer, ...] = ()
 
 
+class Webhook(Section):
+    """Where every new row of the ledger is told, signed with this secret."""
+
+    name: Label
+    url: Address
+    secret: WebhookSecret
+
+
 class Config(Section):
     """The whole of levada.yaml. `data` null: a temporary folder; `threads` 0: one per core."""
 
@@ -268,6 +278,7 @@ class Config(Section):
     retry: Retry = Retry()
     breaker: Breaker = Breaker()
     health: Health = Health()
+    webhooks: tuple[Webhook, ...] = ()
     log: Log = Log()
 
     @model_validator(mode="after")
@@ -308,6 +319,7 @@ def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     yield from _repeated(tree, "backends")
     yield from _repeated(tree, "models")
     yield from _repeated(tree, "hosts")
+    yield from _repeated(tree, "webhooks")
     yield from _any_and_others(tree)
     yield from _strangers(tree)
     yield from _too_long(tree)
