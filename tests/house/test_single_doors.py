@@ -35,15 +35,18 @@ DOORS = {
         "control/migrations/versions/v0001_keys.py",
         "control/migrations/versions/v0002_limits.py",
         "control/migrations/versions/v0003_calls.py",
+        "control/migrations/versions/v0005_outbox.py",
     },
     "sqlalchemy": {
         "control/ledger.py",
+        "control/outbox.py",
         "control/store.py",
         "control/schema.py",
         "control/migrations/__init__.py",
         "control/migrations/versions/v0001_keys.py",
         "control/migrations/versions/v0002_limits.py",
         "control/migrations/versions/v0003_calls.py",
+        "control/migrations/versions/v0005_outbox.py",
         "server.py",  # the name of an exception
     },
 }
