@@ -35,8 +35,10 @@ from levada.control.collector import Collector
 from levada.control.discovery import Discovery
 from levada.control.jwks import Jwks
 from levada.control.ledger import Ledger
+from levada.control.outbox import Outbox
 from levada.control.refresh import Keys, Running
 from levada.control.store import Store
+from levada.control.webhooks import Webhooks
 from levada.inference import Inference, relay
 from levada.log import configure
 from levada.pipe import Pipe
@@ -125,7 +127,8 @@ class App:
         issuers = Jwks(gateway, running)
         await issuers.first()
         # Taken down behind the tasks: what the last calls have cost is taken once all have ended.
-        ledger = Ledger(store)
+        outbox = Outbox(store, lambda: [hook.name for hook in running.config.webhooks])
+        ledger = Ledger(store, outbox)
         collector = Collector(gateway, ledger)
         stack.push_async_callback(collector.end)
         tasks = Tasks()
@@ -134,6 +137,7 @@ class App:
         tasks.start("keys", held.run)
         tasks.start("issuers", issuers.run)
         tasks.start("records", collector.run)
+        tasks.start("webhooks", Webhooks(gateway, outbox, running).run)
         tasks.start("configuration", running.watch)
         inference = Inference(gateway, config.limits.body_seconds)
         routes = Routes(inference)

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from levada.allowance import Allowance
 from levada.section import Section
 from levada.values import (
+    Address,
     ClaimText,
     Count,
     FilePath,
@@ -30,6 +31,7 @@ from levada.values import (
     Seconds,
     Secret,
     Url,
+    WebhookSecret,
     duration,
 )
 
@@ -268,6 +270,14 @@ class Auth(Section):
     jwt: tuple[Issuer, ...] = ()
 
 
+class Webhook(Section):
+    """Where every new row of the ledger is told, signed with this secret."""
+
+    name: Label
+    url: Address
+    secret: WebhookSecret
+
+
 class Config(Section):
     """The whole of levada.yaml. `data` null: a temporary folder; `threads` 0: one per core."""
 
@@ -290,6 +300,7 @@ class Config(Section):
     retry: Retry = Retry()
     breaker: Breaker = Breaker()
     health: Health = Health()
+    webhooks: tuple[Webhook, ...] = ()
     log: Log = Log()
 
     @model_validator(mode="after")
@@ -330,6 +341,7 @@ def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     yield from _repeated(tree, "backends")
     yield from _repeated(tree, "models")
     yield from _repeated(tree, "hosts")
+    yield from _repeated(tree, "webhooks")
     yield from _repeated(tree, "tenants")
     yield from _repeated(tree, "projects")
     yield from _any_and_others(tree)

@@ -3,6 +3,7 @@
 Pure; a kind never repeats the word it refuses, for it may be a secret.
 """
 
+import base64
 import ipaddress
 import re
 from pathlib import Path
@@ -126,15 +127,29 @@ def _beside(value: Path, info: ValidationInfo) -> Path:
     return base / value
 
 
+def _with_query(value: str) -> str:
+    """An address as it stands, which may have a query."""
+    address, _, query = value.partition("?")
+    _url(address)
+    if not re.fullmatch(r"[!-~]*", query) or "#" in query:
+        raise ValueError("is not a URL with a host and a port from 1 to 65535")
+    return value
+
+
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    """A secret as Standard Webhooks writes it: 24 to 64 bytes."""
+    try:
+        key = base64.b64decode(value.get_secret_value().removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not 24 <= len(key) <= 64:
+        raise ValueError("is not whsec_ and 24 to 64 bytes in base64; openssl rand -base64 32")
+    return value
+
+
 def _key_source(value: str, info: ValidationInfo) -> str:
     """An address, which may have a query, or a file beside the configuration."""
-    if "://" in value:
-        address, _, query = value.partition("?")
-        _url(address)
-        if not re.fullmatch(r"[!-~]*", query) or "#" in query:
-            raise ValueError("is not a URL with a host and a port from 1 to 65535")
-        return value
-    return str(_beside(Path(value), info))
+    return _with_query(value) if "://" in value else str(_beside(Path(value), info))
 
 
 def _profile(value: str, info: ValidationInfo) -> str:
@@ -153,7 +168,9 @@ Origin = Annotated[str, AfterValidator(_origin)]
 Network = Annotated[str, AfterValidator(_network)]
 Url = Annotated[str, AfterValidator(_url)]
 Secret = Annotated[SecretStr, AfterValidator(_sendable)]
+WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 FilePath = Annotated[Path, AfterValidator(_beside)]
 ClaimText = Annotated[str, Field(min_length=1, max_length=1024)]
+Address = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_with_query)]
 KeySource = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_key_source)]
 ProfileName = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_profile)]

@@ -42,6 +42,7 @@ class FakeCaller:
         self.body_limit = body_limit
         self.announced = 0
         self.open: Any = None
+        self.answer: Any = None
         self.refuse: Any = None
 
 
@@ -66,6 +67,7 @@ class FakeGateway:
         self.seen.append(("authenticate", method, path))
         if isinstance(self.caller, FakeCaller):
             self.caller.open = partial(self.open, method, path, headers)
+            self.caller.answer = self.answer
             self.caller.refuse = self.refuse
         return self.caller
 
@@ -73,8 +75,14 @@ class FakeGateway:
         self.seen.append(("open", method, path, body))
         return self.call
 
-    def refuse(self, kind: str) -> Any:
+    def answer(self, body: bytes) -> Any:
+        return FakeCall(200, pieces=[body])
+
+    def refuse(self, kind: str, param: str | None = None, message: str | None = None) -> Any:
         self.seen.append(("refuse", kind))
+        if message is not None:
+            told = {"kind": kind, "param": param, "message": message}
+            return FakeCall(400, pieces=[json.dumps(told).encode()])
         return FakeCall(413, [(b"content-length", b"2")], [b"no"])
 
     def swap(self, document: bytes) -> int:
@@ -106,8 +114,10 @@ class FakeGateway:
     def count(self, name: str, value: float) -> None:
         self.counts[name] = value
 
-    async def fetch(self, method: str, url: str, headers: Any, timeout: float) -> tuple[int, bytes]:
-        self.seen.append(("fetch", url, list(headers)))
+    async def fetch(
+        self, method: str, url: str, headers: Any, timeout: float, body: bytes = b""
+    ) -> tuple[int, bytes]:
+        self.seen.append(("fetch", url, list(headers), *([body] if method == "POST" else [])))
         answer = self.answers.get(url, OSError("refused"))
         if isinstance(answer, Exception):
             raise answer

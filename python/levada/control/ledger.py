@@ -1,6 +1,6 @@
 """The ledger: what every admitted call has cost, one row each, however often it is told.
 
-Law: the only file that reads and writes calls. A row is never changed: its id is the journal's own
+Law: the only file that writes calls. A row is never changed: its id is the journal's own
 number of the call, which no client can choose, and a second row of the same id is not taken.
 """
 
@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from sqlalchemy import Row, Select, func, literal, select
 
 if TYPE_CHECKING:
+    from levada.control.outbox import Outbox
     from levada.control.store import Store
 
 DAY_MS = 86_400_000
@@ -48,8 +49,9 @@ class Span:
 class Ledger:
     """The calls in an open store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, outbox: Outbox | None = None) -> None:
         self._store = store
+        self._outbox = outbox
         self._calls = store.metadata.tables["calls"]
         columns = [one.name for one in self._calls.columns if one.name != "id"]
         self._told = [_NAMES.get(name, name) for name in columns]
@@ -65,6 +67,8 @@ class Ledger:
         if rows:
             # The same row again is no news: the journal tells until it knows that it was heard.
             async with self._store.writing() as connection:
+                if self._outbox is not None:
+                    await self._outbox.fill(connection, [row[0] for row in rows])
                 await connection.exec_driver_sql(self._insert, rows)
         return len(rows)
 
@@ -90,7 +94,9 @@ class Ledger:
         table, keys = self._calls, self._store.metadata.tables["keys"]
         columns = {**table.columns, "project": keys.c.project}
         # Written into the statement: to PostgreSQL two values are two expressions.
-        bucket = (table.c.at - table.c.at % literal(span.width, literal_execute=True)).label("bucket")
+        bucket = (table.c.at - table.c.at % literal(span.width, literal_execute=True)).label(
+            "bucket"
+        )
         by = [columns[name].label(name) for name in span.by]
         sums = [func.sum(table.c[name]).label(name) for name in span.sums]
         query = select(bucket, *by, func.count().label("calls"), *sums)

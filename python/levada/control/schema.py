@@ -68,6 +68,17 @@ def tables() -> MetaData:
         Index("calls_at", "at"),
         Index("calls_key_at", "key", "at"),
     )
+    # What of the ledger a webhook has yet to take, in the order of coming in.
+    Table(
+        "outbox",
+        metadata,
+        # SQLite numbers only what it calls INTEGER by itself.
+        Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        Column("destination", String(64), nullable=False),
+        Column("call", String(96), nullable=False),
+        Index("outbox_destination", "destination", "sequence"),
+        Index("outbox_call", "call", "destination", unique=True),
+    )
     # One row per kind of thing that is polled for changes. To write is to count up first: the row
     # lock then makes revisions become visible in their order, and a reader never skips one.
     Table(

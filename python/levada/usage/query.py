@@ -51,9 +51,7 @@ class Question:
         return min(self.end, first + self.limit * self.width)
 
 
-def read(
-    text: bytes, now: int, groups: Collection[str], filters: Collection[str] = ()
-) -> Question:
+def read(text: bytes, now: int, groups: Collection[str], filters: Collection[str] = ()) -> Question:
     """The question that a query string asks; QueryError."""
     said = _said(text, {*SINGLE, "group_by", *filters})
     width, usual, most = _width(said)
