@@ -5,6 +5,7 @@
 
 mod adapt;
 mod cuts;
+mod estimate;
 mod form;
 mod guided;
 mod images;
@@ -22,6 +23,7 @@ use crate::refusal::{Kind, Refusal};
 use crate::splice::Edit;
 use adapt::Places;
 use cuts::Cuts;
+pub use estimate::estimate;
 pub use images::first_image;
 
 /// What a body says, as far as the engine reads it.

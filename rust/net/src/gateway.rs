@@ -263,7 +263,7 @@ impl Gateway {
         let loosened = model.abilities.json_schema == Some(false) && loosen(profile, &mut request)?;
         if let Some(key) = &caller.key {
             let asked = reserve::asked(caller, key, Some(endpoint), snapshot, Some(model), tally);
-            self.reserve(asked, endpoint, tally, &mut request, body.len())?;
+            self.reserve(asked, endpoint, tally, &mut request, &body)?;
         }
         // The last step: what is written down as begun is on its way.
         if !tally.write_down() {
