@@ -265,3 +265,37 @@ def test_the_old_worker_and_the_new_one_share(levada: Start, backend: ScriptedBa
     assert eventually(lambda: left(running.get("/v1/models"), "tokens") > tokens, 10)
     assert running.chat(BODY).status == 200
     other.close()
+
+
+@pytest.mark.timeout(120)
+def test_kills_under_load_lose_and_block_nothing(levada: Start, backend: ScriptedBackend) -> None:
+    """Whatever the worker was doing: what was answered is counted, and nothing stays reserved."""
+    running = levada(backend.url, config={"breaker": {"failures": 999}})
+    key(running, {"requests_per_day": 100000, "tokens_per_day": 10**9, "concurrency": 64})
+    answered, end = [], time.monotonic() + 12
+
+    def ask(_: int) -> None:
+        while time.monotonic() < end:
+            try:
+                answer = running.chat(BODY)
+            except (OSError, ValueError, AssertionError):  # killed in the middle of it
+                continue
+            if answer.status == 200:
+                answered.append(json.loads(answer.body)["usage"]["total_tokens"])
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask, at) for at in range(8)]
+        for _ in range(6):
+            time.sleep(1.5)
+            for pid in running.worker_pids():
+                os.kill(pid, signal.SIGKILL)
+        for one in asked:
+            one.result()
+    assert eventually(lambda: running.is_ready() and quiet(running), 20)
+    answer = running.get("/v1/models")
+    counted, tokens = 100000 - left(answer), 10**9 - left(answer, "tokens")
+    assert len(answered) > 100
+    # A kill takes at most the calls under way from their clients, never from the counts.
+    assert len(answered) <= counted <= len(answered) + 6 * 8
+    assert sum(answered) <= tokens <= sum(answered) + 6 * 8 * (ESTIMATE + 10)
+    assert running.chat(BODY).status == 200

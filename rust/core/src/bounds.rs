@@ -150,3 +150,6 @@ pub const ANSWER_TOKENS: u64 = 4096;
 
 /// How many bytes of a body are taken for one token before it is known.
 pub const TOKEN_BYTES: u64 = 4;
+
+/// How many tokens a picture or a sound in a body is taken for: what a large picture costs with common models.
+pub const MEDIA_TOKENS: u64 = 1500;

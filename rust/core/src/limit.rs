@@ -103,6 +103,12 @@ impl Amounts {
         Self { input, output, cost: price.map_or(0, |price| price.most(input, output)) }
     }
 
+    /// Whether it is more than `other` in anything.
+    #[must_use]
+    pub fn exceeds(&self, other: &Self) -> bool {
+        self.input > other.input || self.output > other.output || self.cost > other.cost
+    }
+
     fn tokens(&self) -> u64 {
         self.input.saturating_add(self.output)
     }

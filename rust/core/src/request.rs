@@ -6,6 +6,7 @@
 mod adapt;
 mod asked;
 mod cuts;
+mod estimate;
 mod form;
 mod guided;
 mod images;
@@ -25,6 +26,7 @@ use crate::splice::Edit;
 use adapt::Places;
 use asked::Asked;
 use cuts::Cuts;
+pub use estimate::estimate;
 pub use images::first_image;
 
 /// What a body says, as far as the engine reads it.

@@ -270,7 +270,7 @@ impl Gateway {
         let loosened = model.abilities.json_schema == Some(false) && loosen(profile, &mut request)?;
         if let Some(key) = &caller.key {
             let asked = reserve::asked(caller, key, Some(endpoint), snapshot, Some(model), tally);
-            self.reserve(asked, endpoint, tally, &mut request, body.len())?;
+            self.reserve(asked, endpoint, tally, &mut request, &body)?;
         }
         tally.characters = request.characters;
         if matches!(endpoint, Endpoint::Images | Endpoint::ImageEdits) {

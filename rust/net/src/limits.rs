@@ -254,8 +254,10 @@ impl Reserved {
     }
 
     fn end(self, outcome: Outcome) {
+        // The time is of use only where more was taken than reserved, which is rare.
+        let over = matches!(outcome, Outcome::Took(took) if took.exceeds(&self.amounts));
         let mut locked = self.table.lock();
-        let now_ms = locked.now_ms(Instant::now());
+        let now_ms = if over { locked.now_ms(Instant::now()) } else { 0 };
         locked.settle(self.row, outcome, now_ms);
     }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use http::HeaderMap;
 use levada_core::auth::Key;
 use levada_core::bounds;
-use levada_core::endpoint::Endpoint;
+use levada_core::endpoint::{Endpoint, Form};
 use levada_core::refusal::Refusal;
-use levada_core::request::Request;
+use levada_core::request::{Request, estimate};
 use levada_core::snapshot::{Model, Snapshot};
 
 use super::{Gateway, refused};
@@ -47,7 +47,7 @@ impl Gateway {
         endpoint: Endpoint,
         tally: &mut Tally,
         request: &mut Request,
-        bytes: usize,
+        body: &[u8],
     ) -> Result<(), Refusal> {
         let answer = match (endpoint.bound(), request.max_tokens) {
             (None, _) => Answer::Bounded(0),
@@ -57,7 +57,12 @@ impl Gateway {
                 Answer::Free { choices: request.n, most: usual.unwrap_or(bounds::ANSWER_TOKENS) }
             }
         };
-        let wanted = Wanted { input: (bytes as u64).div_ceil(bounds::TOKEN_BYTES), answer };
+        let input = match endpoint.form() {
+            Form::Json => estimate(body),
+            // A file is no prompt.
+            Form::Multipart => 0,
+        };
+        let wanted = Wanted { input, answer };
         let Some(admitted) = self.limits.admit(asked, wanted, tally.began())? else { return Ok(()) };
         tally.standing = Some(admitted.standing);
         tally.reserved = Some(admitted.reserved);

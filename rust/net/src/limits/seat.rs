@@ -18,14 +18,14 @@ const NOTED: usize = 0;
 const NOTES: usize = 1;
 /// A call has up to so many cells, of each of which all slices may change.
 pub const MOST_NOTES: usize = 4096;
-/// The rows of what is reserved.
-const ROWS: usize = NOTES + 2 * MOST_NOTES;
-/// In a row: whether it is taken, when, the amounts, how many cells, and the cells.
-const TAKEN: usize = 0;
-const AT: usize = 1;
-const AMOUNTS: usize = 2;
-const COUNT: usize = 5;
-const CELLS: usize = 6;
+/// Which rows are taken. They lie together, so that to look for them is to look at few pages.
+const TAKEN: usize = NOTES + 2 * MOST_NOTES;
+/// The rows of what is reserved: when, the amounts, how many cells, and the cells.
+const ROWS: usize = TAKEN + bounds::OPEN_CALLS;
+const AT: usize = 0;
+const AMOUNTS: usize = 1;
+const COUNT: usize = 4;
+const CELLS: usize = 5;
 const ROW_WORDS: usize = CELLS + bounds::CALL_RULES;
 const BYTES: usize = (ROWS + bounds::OPEN_CALLS * ROW_WORDS) * 8;
 
@@ -101,7 +101,11 @@ pub fn put(words: &[AtomicU64], at: usize, value: u64) {
 
 /// The place of the word that says whether a row is taken.
 pub fn taken(row: usize) -> usize {
-    ROWS + row * ROW_WORDS + TAKEN
+    TAKEN + row
+}
+
+fn base(row: usize) -> usize {
+    ROWS + row * ROW_WORDS
 }
 
 /// Notes that the word at `address` was `before`, as the `noted`th of a change.
@@ -133,7 +137,7 @@ pub fn write(
     amounts: &Amounts,
     cells: impl Iterator<Item = u64>,
 ) {
-    let base = taken(row);
+    let base = base(row);
     put(words, base + AT, at_ms);
     for (at, amount) in [amounts.input, amounts.output, amounts.cost].into_iter().enumerate() {
         put(words, base + AMOUNTS + at, amount);
@@ -148,7 +152,7 @@ pub fn write(
 
 /// What a row says.
 pub fn read(words: &[AtomicU64], row: usize) -> Row {
-    let base = taken(row);
+    let base = base(row);
     let [input, output, cost] = std::array::from_fn(|at| get(words, base + AMOUNTS + at));
     let count = usize::try_from(get(words, base + COUNT)).unwrap_or_default().min(bounds::CALL_RULES);
     Row { at_ms: get(words, base + AT), amounts: Amounts { input, output, cost }, count }
@@ -156,7 +160,7 @@ pub fn read(words: &[AtomicU64], row: usize) -> Row {
 
 /// One of a row's cells: its place above, a part of its tag below.
 pub fn cell(words: &[AtomicU64], row: usize, at: usize) -> u64 {
-    get(words, taken(row) + CELLS + at)
+    get(words, base(row) + CELLS + at)
 }
 
 /// The rows that are taken.

@@ -341,6 +341,13 @@ fn no_jump_of_a_clock_admits_what_had_to_wait() {
     // A reboot that took no time, by a wall clock that has gone back: nothing is forgotten.
     let limits = at(Clock { boot: 8, since_ms: 5, began: Instant::now() });
     assert!(ask(&limits, &key, wanted(1, 1)).is_err());
+    // One whose clock stands before the others' reserves and gives back in their time.
+    let tokens = self::key("t", &windows(r#"{"count":"tokens","most":100,"per_ms":60000}"#));
+    let behind = at(Clock { boot: 8, since_ms: 5, began: Instant::now() });
+    let before = at(Clock { boot: 8, since_ms: 600_000, began: Instant::now() });
+    drop(ask(&before, &tokens, wanted(1, 0)).unwrap());
+    ask(&behind, &tokens, wanted(50, 0)).unwrap().reserved.abort();
+    assert_eq!(told(&ask(&behind, &tokens, wanted(2, 0)).unwrap().standing)[1], "97");
     // The time goes on as long as the machine runs.
     let ahead = Instant::now() + Duration::from_millis(hour);
     let (rate, snapshot) = (Rate::default(), plain());
@@ -431,7 +438,7 @@ fn a_full_table_refuses_and_old_counts_make_room() {
     assert_eq!(locked.find(tag(1)), None);
     // Who had it before gives nothing back there.
     rule.take(&mut locked.at(place), 1, now + 62_000);
-    let row = locked.reserve(now, &Amounts::default(), [(place, tag(1))].into_iter()).unwrap();
+    let row = locked.reserve(now + 62_000, &Amounts::default(), [(place, tag(1))].into_iter()).unwrap();
     locked.settle(row, Outcome::Never, now + 62_000);
     assert_eq!(rule.room(&mut locked.at(place), now + 62_000).used, 1);
 }
