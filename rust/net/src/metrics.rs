@@ -82,6 +82,8 @@ pub struct Metrics {
     pub reserved: Gauge,
     /// Calls tried again at another backend.
     pub retries: Counter,
+    /// Calls whose backend told counts that cannot be.
+    pub suspect: Counter,
     /// Keys in the engine's table.
     pub keys: Gauge,
     /// Accepts that failed for want of descriptors or memory.
@@ -141,6 +143,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             reserved: Gauge::default(),
             retries: Counter::default(),
+            suspect: Counter::default(),
             keys: Gauge::default(),
             accept_failures: Counter::default(),
             config_version: Number::default(),
@@ -150,67 +153,84 @@ impl Default for Metrics {
             webhook_delivered: Total::default(),
             webhook_failed: Total::default(),
         };
-        registry.register("calls", "Finished calls", metrics.calls.clone());
-        registry.register("tokens", "Tokens by kind: prompt, completion", metrics.tokens.clone());
+        metrics.register_calls(&mut registry);
+        metrics.register_house(&mut registry);
+        metrics.config_reload_success.set(1.0);
+        metrics.registry = registry;
+        metrics
+    }
+}
+
+impl Metrics {
+    /// What calls and backends do.
+    fn register_calls(&self, registry: &mut Registry) {
+        registry.register("calls", "Finished calls", self.calls.clone());
+        registry.register("tokens", "Tokens by kind: prompt, completion", self.tokens.clone());
         registry.register_with_unit(
             "first_byte",
             "From opening a call to its first byte",
             Unit::Seconds,
-            metrics.first_byte.clone(),
+            self.first_byte.clone(),
         );
         registry.register_with_unit(
             "call_duration",
             "From opening a call to its end",
             Unit::Seconds,
-            metrics.duration.clone(),
+            self.duration.clone(),
         );
-        registry.register("refusals", "Refusals by status and code", metrics.refusals.clone());
-        registry.register("backend_in_flight", "Attempts under way", metrics.backend_in_flight.clone());
-        registry.register("backend_up", "1 while the backend is used", metrics.backend_up.clone());
-        registry.register("attempts", "Attempts by outcome: answered, failed", metrics.attempts.clone());
-        registry.register("connections", "Open client connections", metrics.connections.clone());
-        registry.register("calls_in_flight", "Calls under way", metrics.in_flight.clone());
+        registry.register("refusals", "Refusals by status and code", self.refusals.clone());
+        registry.register("backend_in_flight", "Attempts under way", self.backend_in_flight.clone());
+        registry.register("backend_up", "1 while the backend is used", self.backend_up.clone());
+        registry.register("attempts", "Attempts by outcome: answered, failed", self.attempts.clone());
+        registry.register("connections", "Open client connections", self.connections.clone());
+        registry.register("calls_in_flight", "Calls under way", self.in_flight.clone());
         registry.register(
             "calls_reserved",
             "Calls with a reservation in their limits",
-            metrics.reserved.clone(),
+            self.reserved.clone(),
         );
-        registry.register("retries", "Calls tried again at another backend", metrics.retries.clone());
-        registry.register("keys", "Keys in force", metrics.keys.clone());
+        registry.register("retries", "Calls tried again at another backend", self.retries.clone());
+        registry.register(
+            "usage_suspect",
+            "Calls whose backend told counts that cannot be",
+            self.suspect.clone(),
+        );
+    }
+
+    /// What the house does beside them.
+    fn register_house(&self, registry: &mut Registry) {
+        registry.register("keys", "Keys in force", self.keys.clone());
         registry.register(
             "accept_failures",
             "Connections that could not be accepted",
-            metrics.accept_failures.clone(),
+            self.accept_failures.clone(),
         );
         registry.register(
             "config_version",
             "Version of the configuration in force",
-            metrics.config_version.clone(),
+            self.config_version.clone(),
         );
         registry.register(
             "config_reload_success",
             "1 when the last reload took effect, 0 when it was refused",
-            metrics.config_reload_success.clone(),
+            self.config_reload_success.clone(),
         );
-        registry.register("draining", "1 while shutting down", metrics.draining.clone());
+        registry.register("draining", "1 while shutting down", self.draining.clone());
         registry.register(
             "webhook_waiting",
             "Events that a webhook has not taken yet",
-            metrics.webhook_waiting.clone(),
+            self.webhook_waiting.clone(),
         );
         registry.register(
             "webhook_delivered",
             "Events that webhooks have taken",
-            metrics.webhook_delivered.clone(),
+            self.webhook_delivered.clone(),
         );
         registry.register(
             "webhook_failed",
             "Attempts that a webhook did not take",
-            metrics.webhook_failed.clone(),
+            self.webhook_failed.clone(),
         );
-        metrics.config_reload_success.set(1.0);
-        metrics.registry = registry;
-        metrics
     }
 }
 
