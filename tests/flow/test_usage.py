@@ -49,6 +49,8 @@ def some_traffic(running: Levada, backend: ScriptedBackend) -> int:
     assert running.chat({**WHOLE, "stream": True}).status == 200
     assert running.chat({**WHOLE, "model": "none"}).status == 404
     assert running.chat({**WHOLE, "temperature": 9}).status == 400
+    tool = {"type": "function", "function": {"name": "f"}}
+    assert running.chat({**WHOLE, "tools": [tool]}).status == 400
     backend.script(send(http(500, {})))
     assert running.chat(WHOLE).status >= 500
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
@@ -64,7 +66,8 @@ def some_traffic(running: Levada, backend: ScriptedBackend) -> int:
 def test_all_who_tell_of_the_use_tell_the_same(
     levada: Start, backend: ScriptedBackend, door: str
 ) -> None:
-    running = levada(backend.url, door=door)
+    config = {"models": [{"name": "m", "abilities": {"tools": False}}]}
+    running = levada(backend.url, door=door, config=config)
     count = some_traffic(running, backend)
     found = settled(running, count)
     sums = (

@@ -185,21 +185,7 @@ impl Default for Metrics {
             metrics.config_reload_success.clone(),
         );
         registry.register("draining", "1 while shutting down", metrics.draining.clone());
-        registry.register(
-            "webhook_waiting",
-            "Events that a webhook has not taken yet",
-            metrics.webhook_waiting.clone(),
-        );
-        registry.register(
-            "webhook_delivered",
-            "Events that webhooks have taken",
-            metrics.webhook_delivered.clone(),
-        );
-        registry.register(
-            "webhook_failed",
-            "Attempts that a webhook did not take",
-            metrics.webhook_failed.clone(),
-        );
+        metrics.register_webhooks(&mut registry);
         metrics.config_reload_success.set(1.0);
         metrics.registry = registry;
         metrics
@@ -207,6 +193,24 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    fn register_webhooks(&self, registry: &mut Registry) {
+        registry.register(
+            "webhook_waiting",
+            "Events that a webhook has not taken yet",
+            self.webhook_waiting.clone(),
+        );
+        registry.register(
+            "webhook_delivered",
+            "Events that webhooks have taken",
+            self.webhook_delivered.clone(),
+        );
+        registry.register(
+            "webhook_failed",
+            "Attempts that a webhook did not take",
+            self.webhook_failed.clone(),
+        );
+    }
+
     /// The handles of a model.
     #[must_use]
     pub fn model(&self, name: &str) -> ModelMetrics {
