@@ -40,7 +40,8 @@ class Caller:
 
     def refuse(self, kind: str, param: str | None = None, message: str | None = None) -> Call:
         """What the door has noticed: "body_too_large", "body_timeout" or "bad_framing"; or the app
-        of a query: "missing_parameter", "unknown_parameter", "invalid_value"; or "unavailable".
+        of a question: "missing_parameter", "unknown_parameter", "invalid_value",
+        "method_not_allowed" (other than GET and HEAD) or "unavailable".
         """
 
 @final

@@ -145,7 +145,7 @@ class App:
         routes.exact("/docs/compatibility", contract.page)
         routes.exact("/openapi.json", contract.document)
         pages = Pages(ledger)
-        routes.exact(PATH, OwnUsage(gateway, pages, relay, inference))
+        routes.exact(PATH, OwnUsage(gateway, pages, relay))
         departure = Departure(gateway, inference, config.deadlines.drain)
         stack.push_async_callback(departure.end)
         if self._inherited is None:

@@ -176,11 +176,15 @@ def test_what_a_variable_holds_cannot_add_a_setting(file: Path) -> None:
 @given(st.text(alphabet=st.characters(codec="ascii", categories=["L", "N"]), min_size=8))
 def test_a_secret_is_in_no_problem(secret: str) -> None:
     draft = loading._Draft({"S": f"{secret} bad"}, None)
-    tree = {"backends": [{"name": "a", "url": "u", "key": "${S}"}, {"key": [secret * 3]}]}
+    tree = {
+        "backends": [{"name": "a", "url": "u", "key": "${S}"}, {"key": [secret * 3]}],
+        "webhooks": [{"name": "a", "url": "http://h", "secret": "${S}"}, {"secret": secret * 99}],
+    }
     draft.values = {name: draft._resolve(value, (name,)) for name, value in tree.items()}
     with pytest.raises(ConfigProblems) as refused:
         draft.judge()
     shown = str(refused.value).replace("levada", "").replace("backends", "")
+    shown = shown.replace("webhooks", "").replace("secret", "")
     assert secret not in shown.replace("character", "").replace("missing", "")
 
 

@@ -12,8 +12,10 @@ from referencing.jsonschema import DRAFT202012
 
 from levada import profiles
 from levada.profiles import answers
+from levada.profiles import usage as described
 from levada.profiles.compiled import compiled
 from levada.profiles.openapi import openapi
+from levada.usage import own, query
 
 CATALOGUE = Path(__file__).parents[1] / "vectors" / "catalogue.json"
 # What no schema can foresee: not JSON at all, checks between fields, members never accepted.
@@ -51,7 +53,7 @@ def test_a_document_is_valid_and_whole(name: str) -> None:
     OpenAPIV31SpecValidator(spec).validate()
     made = compiled(profiles.load(name))
     offered = {answers.path(one) for one, rules in made["endpoints"].items() if rules}
-    assert set(spec["paths"]) == {"/v1/models", "/v1/models/{model}", *offered}
+    assert set(spec["paths"]) == {"/v1/models", "/v1/models/{model}", "/v1/usage", *offered}
     assert "#/$defs/" not in json.dumps(spec)
     statuses = "200 400 401 403 404 405 408 413 415 429 500 502 503 504".split()
     for path in offered:
@@ -152,3 +154,12 @@ def test_endpoints_to_come_have_their_forms() -> None:
     assert list(words["requestBody"]["content"]) == ["multipart/form-data"]
     other = spec["paths"]["/v1/video/edits"]["post"]["responses"]["200"]["content"]
     assert other == {answers.JSON: {"schema": {"$ref": "#/components/schemas/Anything"}}}
+
+
+def test_the_query_of_usage_is_the_one_that_is_read() -> None:
+    told = {one["name"]: one["schema"] for one in described.parameters()}
+    assert set(told) == {*query.SINGLE, "group_by"}
+    assert told["bucket_width"]["enum"] == list(query.WIDTHS)
+    assert told["limit"]["maximum"] == max(most for _, _, most in query.WIDTHS.values())
+    assert told["start_time"]["maximum"] == query.LATEST
+    assert (described.PATH, own.GROUPS) == (own.PATH, (told["group_by"]["items"]["const"],))

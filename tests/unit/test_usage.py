@@ -119,7 +119,7 @@ class House:
         api = Api(Guard("d" * 8, "t" * 8), None, None, None, self.elsewhere)  # type: ignore[arg-type]
         self.pages = Pages(self.ledger)
         self.organization = OrganizationUsage(api, self.pages)
-        self.own = OwnUsage(self.gateway, self.pages, relay, self.elsewhere)
+        self.own = OwnUsage(self.gateway, self.pages, relay)
 
     async def elsewhere(self, scope: Any, receive: Any, send: Any) -> None:
         await send({"status": 404, "headers": []})
@@ -252,7 +252,7 @@ async def test_a_key_is_refused_in_the_words_of_its_profile(
 ) -> None:
     status, told = await house.mine("start_time=x")
     assert (status, told["kind"], told["param"]) == (400, "invalid_value", "start_time")
-    assert (await house.mine("start_time=1", "POST"))[0] == 404
+    assert (await house.mine("start_time=1", "POST"))[1]["kind"] == "method_not_allowed"
     assert (await house.mine("start_time=1", "HEAD"))[0] == 200
     house.gateway.caller = FakeCall(401, pieces=[b"{}"])
     assert await house.mine("start_time=1") == (401, {})

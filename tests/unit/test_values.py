@@ -1,5 +1,6 @@
 """The kinds of value: what each takes, what it becomes, and what it refuses."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from levada.values import (
+    Address,
     FilePath,
     Host,
     Label,
@@ -17,6 +19,7 @@ from levada.values import (
     Seconds,
     Secret,
     Url,
+    WebhookSecret,
     duration,
 )
 
@@ -138,3 +141,26 @@ def test_a_secret_is_not_shown() -> None:
     assert isinstance(secret, SecretStr)
     assert "hidden" not in repr(secret) + str(secret)
     assert secret.get_secret_value() == "sk-hidden"
+
+
+def test_an_address_stands_as_it_is() -> None:
+    for text in ("https://h/hooks/", "http://h:1?token=a%20b&c"):
+        assert judged(Address, text) == text
+    for text in ("ftp://h", "https://h?a b", "https://h?a#b", "h", "https://u@h"):
+        with pytest.raises(ValidationError):
+            judged(Address, text)
+
+
+@pytest.mark.parametrize("prefix", ["whsec_", ""])
+def test_a_webhook_secret_has_enough_bytes(prefix: str) -> None:
+    for count, good in [(24, True), (64, True), (23, False), (65, False), (0, False)]:
+        text = prefix + base64.b64encode(b"x" * count).decode()
+        if good:
+            secret = judged(WebhookSecret, text)
+            assert isinstance(secret, SecretStr)
+            assert secret.get_secret_value() == text
+        else:
+            with pytest.raises(ValidationError, match="24 to 64 bytes"):
+                judged(WebhookSecret, text)
+    with pytest.raises(ValidationError, match="whsec_"):
+        judged(WebhookSecret, f"{prefix}not base64 at all but long enough")

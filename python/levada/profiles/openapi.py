@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from levada.profiles import answers
+from levada.profiles import answers, usage
 from levada.profiles.errors import STATUSES, statuses
 from levada.profiles.facts import CHECKS
 from levada.profiles.reading import Schema, forms, listed
@@ -40,6 +40,9 @@ def openapi(made: Mapping[str, Any], version: str) -> dict[str, Any]:
         f"{base}/models": {"get": _operation("models.list", "The models", _json("ModelList"))},
         f"{base}/models/{{model}}": {"parameters": [name], "get": model},
     }
+    used = _operation("usage", "What the key has used", _json("UsagePage"))
+    paths[usage.PATH] = {"get": {**used, "parameters": usage.parameters()}}
+    schemas |= usage.schemas()
     for endpoint, rules in made["endpoints"].items():
         if rules:
             schemas |= _Body(endpoint, rules, nullable=not made["null_counts"]).components()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from levada.asgi import Handler, Receive, Scope, Send, raw_path
+from levada.asgi import Receive, Scope, Send, raw_path
 from levada.control.store import StoreError
 from levada.usage.page import TOKENS, Pages, Result
 from levada.usage.query import QueryError, read
@@ -31,23 +31,24 @@ READING = ("GET", "HEAD")
 
 @dataclass(frozen=True, slots=True)
 class OwnUsage:
-    """The handler; `relay` sends a call's answer, `otherwise` answers all but GET and HEAD."""
+    """The handler; `relay` sends the answer of a call."""
 
     gateway: Gateway
     pages: Pages
     relay: Callable[[Call, Send], Awaitable[None]]
-    otherwise: Handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method: str = scope["method"]
-        if method not in READING:
-            await self.otherwise(scope, receive, send)
-            return
         admitted = self.gateway.authenticate(method, raw_path(scope), scope["headers"])
         if hasattr(admitted, "start"):
-            await self.relay(cast("Call", admitted), send)
+            call = cast("Call", admitted)
+        elif method in READING:
+            call = await self._answer(admitted, scope["query_string"])
         else:
-            await self.relay(await self._answer(admitted, scope["query_string"]), send)
+            call = admitted.refuse(
+                "method_not_allowed", None, f"Not allowed to {method} on {PATH}."
+            )
+        await self.relay(call, send)
 
     async def _answer(self, caller: Caller, query: bytes) -> Call:
         try:

@@ -216,6 +216,12 @@ impl Metrics {
             self.config_reload_success.clone(),
         );
         registry.register("draining", "1 while shutting down", self.draining.clone());
+        self.register_webhooks(registry);
+    }
+}
+
+impl Metrics {
+    fn register_webhooks(&self, registry: &mut Registry) {
         registry.register(
             "webhook_waiting",
             "Events that a webhook has not taken yet",
@@ -232,9 +238,7 @@ impl Metrics {
             self.webhook_failed.clone(),
         );
     }
-}
 
-impl Metrics {
     /// The handles of a model.
     #[must_use]
     pub fn model(&self, name: &str) -> ModelMetrics {

@@ -104,6 +104,7 @@ impl Caller {
             "missing_parameter" => Refusal::of(Kind::MissingParameter),
             "unknown_parameter" => Refusal::of(Kind::UnknownParameter),
             "invalid_value" => Refusal::of(Kind::InvalidValue),
+            "method_not_allowed" => Refusal::of(Kind::MethodNotAllowed).allow("GET, HEAD"),
             "unavailable" => Refusal::of(Kind::Unavailable),
             other => return Err(PyValueError::new_err(format!("no refusal is named '{other}'"))),
         };
