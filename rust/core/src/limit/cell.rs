@@ -66,10 +66,7 @@ impl Rule {
     pub(super) fn form(&self) -> u64 {
         match self {
             Self::Window(window) => {
-                WINDOW
-                    | (window.measure as u64) << 2
-                    | window.slice_ms << 8
-                    | window.touched << 48
+                WINDOW | (window.measure as u64) << 2 | window.slice_ms << 8 | window.touched << 48
             }
             Self::Concurrency(_) => CONCURRENCY,
             Self::Budget { unit, period, .. } => BUDGET | (*unit as u64) << 2 | (*period as u64) << 4,
