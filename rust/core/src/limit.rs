@@ -45,6 +45,10 @@ pub struct Window {
     pub burst: u64,
     /// The endpoints that count, a bit each; nothing: all of them.
     pub endpoints: Option<u64>,
+    /// A slice, in milliseconds.
+    slice_ms: u64,
+    /// How many slices a stretch as long as the window touches.
+    touched: u64,
 }
 
 /// When a budget begins anew, by the calendar of UTC.
@@ -118,18 +122,15 @@ impl Window {
     /// So many requests a minute.
     #[must_use]
     pub fn a_minute(requests: u32) -> Self {
-        let most = u64::from(requests);
-        Self { measure: Measure::Requests, most, per_ms: 60_000, burst: most, endpoints: None }
+        Self::new(Measure::Requests, u64::from(requests), 60_000)
     }
 
-    /// A slice, in milliseconds.
-    fn slice_ms(&self) -> u64 {
-        self.per_ms.div_ceil(SLICES).max(1)
-    }
-
-    /// How many slices a stretch as long as the window touches.
-    fn touched(&self) -> u64 {
-        self.per_ms.div_ceil(self.slice_ms()) + 1
+    /// So much in so many milliseconds, and no more at once.
+    #[must_use]
+    pub fn new(measure: Measure, most: u64, per_ms: u64) -> Self {
+        let slice_ms = per_ms.div_ceil(SLICES).max(1);
+        let touched = per_ms.div_ceil(slice_ms) + 1;
+        Self { measure, most, per_ms, burst: most, endpoints: None, slice_ms, touched }
     }
 
     /// How far apart requests are in the long run, in microseconds.

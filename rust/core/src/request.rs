@@ -174,8 +174,7 @@ impl Request {
 
     /// Bounds each choice of an answer that the client has not bounded.
     pub fn bound(&mut self, name: &'static str, most: u64) {
-        self.max_tokens = Some(most);
-        self.places.limits.bound(name, most);
+        self.max_tokens = self.places.limits.bound(name, most);
     }
 
     /// Asks for any JSON in place of a schema; false where there is none.

@@ -181,7 +181,9 @@ impl Limits {
         let mut standing = Standing::new(asked.at_ms, asked.rate.headers);
         for one in &held {
             one.rule.take(&mut locked.at(one.place), one.rule.amount(&amounts), now_ms);
-            standing.add(one.rule, &one.rule.room(&mut locked.at(one.place), now_ms));
+            if matches!(one.rule, Rule::Window(_)) {
+                standing.add(one.rule, &one.rule.room(&mut locked.at(one.place), now_ms));
+            }
         }
         locked.done();
         drop(locked);
@@ -217,7 +219,7 @@ impl Limits {
                 (level ^ PROFILE, name, &asked.rate.windows[..])
             }),
         ];
-        let mut held = Vec::new();
+        let mut held = Vec::with_capacity(8);
         for (level, name, rules) in levels.into_iter().flatten() {
             for rule in rules.iter().filter(|rule| rule.counts(asked.endpoint)) {
                 let tag = self.table.tag(level, name, rule.salt());

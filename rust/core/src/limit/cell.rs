@@ -4,7 +4,7 @@
 //! kept but counters of a fixed size; what that costs is one slice (a sixtieth) of the window, in the caller's disfavour.
 //! What was reserved for a call counts from its admission on, and is corrected there. A clock that goes back stands still.
 
-use super::{Amounts, LONGEST_MS, Measure, Period, Rule, SLICES, Unit, Window, measured};
+use super::{Amounts, Measure, Period, Rule, SLICES, Unit, Window, measured};
 
 /// A stretch that is as long as the window touches one slice more.
 const RING: u64 = SLICES + 1;
@@ -66,10 +66,7 @@ impl Rule {
     pub(super) fn form(&self) -> u64 {
         match self {
             Self::Window(window) => {
-                WINDOW
-                    | (window.measure as u64) << 2
-                    | window.slice_ms().min(LONGEST_MS) << 8
-                    | window.touched() << 48
+                WINDOW | (window.measure as u64) << 2 | window.slice_ms << 8 | window.touched << 48
             }
             Self::Concurrency(_) => CONCURRENCY,
             Self::Budget { unit, period, .. } => BUDGET | (*unit as u64) << 2 | (*period as u64) << 4,
@@ -280,7 +277,7 @@ impl Window {
 
     /// The time, which is not before the newest slice.
     fn at_least(&self, cell: &impl Cell, now_ms: u64) -> u64 {
-        now_ms.max(cell.get(NEWEST).saturating_mul(self.slice_ms()))
+        now_ms.max(cell.get(NEWEST).saturating_mul(self.slice_ms))
     }
 
     /// How long until all has gone: until its newest part has.
@@ -290,14 +287,14 @@ impl Window {
         }
         let newest = cell.get(NEWEST);
         let full = |number: &u64| cell.get(place(*number)) > 0;
-        let last = (0..self.touched()).map_while(|age| newest.checked_sub(age)).find(full);
+        let last = (0..self.touched).map_while(|age| newest.checked_sub(age)).find(full);
         last.map_or(0, |number| self.until_gone(number, now_ms))
     }
 
     /// How long until so much of the oldest has gone.
     fn gone_ms(&self, cell: &impl Cell, mut over: u64, now_ms: u64) -> u64 {
         let newest = cell.get(NEWEST);
-        for age in (0..self.touched()).rev() {
+        for age in (0..self.touched).rev() {
             let Some(number) = newest.checked_sub(age) else { continue };
             let held = cell.get(place(number));
             if held >= over {
@@ -310,7 +307,7 @@ impl Window {
     }
 
     fn until_gone(&self, number: u64, now_ms: u64) -> u64 {
-        ((number + self.touched()) * self.slice_ms()).saturating_sub(now_ms)
+        ((number + self.touched) * self.slice_ms).saturating_sub(now_ms)
     }
 }
 

@@ -73,7 +73,7 @@ fn window(mut fields: Fields<'_>) -> Window {
     }
     fields.done();
     let endpoints = (!names.is_empty()).then(|| mask(some.into_iter()));
-    Window { measure, most, per_ms, burst: burst.unwrap_or(most), endpoints }
+    Window { burst: burst.unwrap_or(most), endpoints, ..Window::new(measure, most, per_ms) }
 }
 
 fn measure(word: &str) -> Option<Measure> {

@@ -23,12 +23,12 @@ fn begun(rule: &Rule) -> Vec<u64> {
 }
 
 fn window(measure: Measure, most: u64, per_ms: u64, burst: u64) -> Rule {
-    Rule::Window(Window { measure, most, per_ms, burst, endpoints: None })
+    Rule::Window(Window { burst, ..Window::new(measure, most, per_ms) })
 }
 
 fn slice(rule: &Rule) -> (u64, u64, u64) {
     let Rule::Window(window) = rule else { unreachable!() };
-    (window.slice_ms(), window.per_ms, window.interval_us())
+    (window.slice_ms, window.per_ms, window.interval_us())
 }
 
 fn ask(rule: &Rule, cell: &mut Vec<u64>, now: u64) -> bool {

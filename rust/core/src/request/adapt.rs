@@ -98,9 +98,10 @@ impl Limits {
         Self { new: limit(NEW), old: limit(OLD), two, default, name: None }
     }
 
-    /// Bounds an answer that has no bound.
-    pub(super) fn bound(&mut self, name: &'static str, most: u64) {
+    /// Bounds an answer that has no bound; the bound.
+    pub(super) fn bound(&mut self, name: &'static str, most: u64) -> Option<u64> {
         (self.default, self.name) = (Some(most), Some(name));
+        self.default
     }
 
     /// At most one of them is left, under the name that the backend knows.

@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(told(standing), ["3", "1", "21s"]);
         assert_eq!(told(Standing { headers: Headers::Epoch, ..standing })[2], "1021");
         assert!(told(Standing { headers: Headers::None, ..standing }).is_empty());
-        let tokens = Window { measure: Measure::Tokens, most: 90, per_ms: 1000, burst: 90, endpoints: None };
+        let tokens = Window::new(Measure::Tokens, 90, 1000);
         standing.add(&Rule::Window(tokens), &room(80, 900));
         assert_eq!(told(standing)[3..], ["90", "80", "900ms"]);
         assert_eq!(standing.headers().last().unwrap().0, "x-ratelimit-reset-tokens");

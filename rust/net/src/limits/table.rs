@@ -102,6 +102,9 @@ impl Table {
             thread::sleep(Duration::from_millis(10));
             making = disk.own(MAKING)?;
         }
+        if making.is_none() {
+            return Err(io::Error::other("another process has been opening the limits for too long"));
+        }
         let there = disk.mapped(NAME).ok().filter(|region| is_whole(region.words()));
         let region = match there {
             Some(region) => region,
