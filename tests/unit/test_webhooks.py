@@ -85,7 +85,8 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LOOK_SECONDS", "COUNT_SECONDS", "RETRY_SECONDS"):
+    monkeypatch.setattr(module, "COUNT_SECONDS", 0.03)
+    for name in ("LOOK_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(module, name, 0.01)
     monkeypatch.setattr(module, "LONGEST_RETRY_SECONDS", 0.02)
 
