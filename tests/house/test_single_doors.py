@@ -38,6 +38,7 @@ DOORS = {
         "control/migrations/versions/v0005_outbox.py",
     },
     "sqlalchemy": {
+        "control/buckets.py",
         "control/ledger.py",
         "control/outbox.py",
         "control/store.py",
