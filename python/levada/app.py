@@ -31,6 +31,7 @@ from levada.asgi import Receive, Routes, Scope, Send, raw_path
 from levada.config import Config, Enclosed
 from levada.contract import Contract
 from levada.control import keys
+from levada.control.buckets import Buckets
 from levada.control.collector import Collector
 from levada.control.discovery import Discovery
 from levada.control.jwks import Jwks
@@ -128,8 +129,7 @@ class App:
         await issuers.first()
         # Taken down behind the tasks: what the last calls have cost is taken once all have ended.
         outbox = Outbox(store, lambda: [hook.name for hook in running.config.webhooks])
-        ledger = Ledger(store, outbox)
-        collector = Collector(gateway, ledger)
+        collector = Collector(gateway, Ledger(store, outbox))
         stack.push_async_callback(collector.end)
         tasks = Tasks()
         stack.push_async_callback(tasks.end)
@@ -144,7 +144,7 @@ class App:
         contract = Contract(running, inference)
         routes.exact("/docs/compatibility", contract.page)
         routes.exact("/openapi.json", contract.document)
-        pages = Pages(ledger)
+        pages = Pages(Buckets(store))
         routes.exact(PATH, OwnUsage(gateway, pages, relay))
         departure = Departure(gateway, inference, config.deadlines.drain)
         stack.push_async_callback(departure.end)

@@ -25,6 +25,7 @@ from upstream import (
     chat_stream,
     chunked,
     hang,
+    http,
     send,
     stream_head,
 )
@@ -186,6 +187,41 @@ def test_a_refusal_is_a_call_like_any_other(gateway: Gateway) -> None:
     assert isinstance(caller, Caller)
     with pytest.raises(ValueError, match="no refusal is named 'tired'"):
         caller.refuse("tired")
+
+
+def test_the_app_answers_as_the_engine_does(gateway: Gateway) -> None:
+    async def answers(method: str = "GET") -> list[tuple[int, bytes]]:
+        caller = gateway.authenticate(method, "/v1/usage", HEADERS)
+        assert isinstance(caller, Caller)
+        made = [
+            caller.answer(b'{"a":1}'),
+            caller.refuse("missing_parameter", "start_time", "Say from when on."),
+            caller.refuse("method_not_allowed"),
+        ]
+        return [await whole(call) for call in made]
+
+    told, missing, method = asyncio.run(answers())
+    assert told == (200, b'{"a":1}')
+    error = json.loads(missing[1])["error"]
+    assert (missing[0], error["param"], error["message"]) == (
+        400,
+        "start_time",
+        "Say from when on.",
+    )
+    assert error["code"] == "missing_required_parameter"
+    assert method[0] == 405
+
+
+def test_a_rare_call_may_have_a_body(gateway: Gateway, backend: ScriptedBackend) -> None:
+    async def asked() -> tuple[int, bytes]:
+        headers = [(b"content-type", b"text/plain")]
+        backend.script(send(http(202, {}, b"thanks")))
+        url = f"{backend.url}/hook/?x=1"
+        return await gateway.fetch("POST", url, headers, 5.0, b"a body")
+
+    assert asyncio.run(asked()) == (202, b"thanks")
+    request = backend.last
+    assert (request.method, request.path, request.body) == ("POST", "/hook/?x=1", b"a body")
 
 
 def test_a_host_has_its_profile(gateway: Gateway) -> None:

@@ -43,6 +43,7 @@ DOORS = {
         "control/migrations/versions/v0006_allowances.py",
     },
     "sqlalchemy": {
+        "control/buckets.py",
         "control/ledger.py",
         "control/outbox.py",
         "control/store.py",

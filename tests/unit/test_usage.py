@@ -17,6 +17,7 @@ from levada.admin.api import Api
 from levada.admin.auth import Guard
 from levada.admin.usage import KINDS, OrganizationUsage
 from levada.control import keys
+from levada.control.buckets import Buckets
 from levada.control.ledger import Ledger
 from levada.control.store import Key, Store, StoreError
 from levada.inference import relay
@@ -117,7 +118,8 @@ class House:
         self.gateway: Any = FakeGateway()
         self.count = 0
         api = Api(Guard("d" * 8, "t" * 8), None, None, None, self.elsewhere)  # type: ignore[arg-type]
-        self.pages = Pages(self.ledger)
+        self.buckets = Buckets(store)
+        self.pages = Pages(self.buckets)
         self.organization = OrganizationUsage(api, self.pages)
         self.own = OwnUsage(self.gateway, self.pages, relay)
 
@@ -261,7 +263,7 @@ async def test_a_key_is_refused_in_the_words_of_its_profile(
     async def gone(*_: object) -> Any:
         raise StoreError("the store: gone")
 
-    monkeypatch.setattr(house.ledger, "used", gone)
+    monkeypatch.setattr(house.buckets, "used", gone)
     assert (await house.mine("start_time=1"))[1]["kind"] == "unavailable"
     status, told = await house.all("completions", "start_time=1")
     assert (status, told["error"]["code"]) == (503, "ledger_unavailable")

@@ -6,12 +6,11 @@ number of the call, which no client can choose, and a second row of the same id 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
-from sqlalchemy import Row, Select, func, literal, select
+from sqlalchemy import Row, Select, func, select
 
 if TYPE_CHECKING:
     from levada.control.outbox import Outbox
@@ -28,22 +27,6 @@ _NAMES = {
     "source": "usage",
 }
 _SUMS = ("input_tokens", "output_tokens", "cached_tokens", "created_tokens", "reasoning_tokens")
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Which calls are summed up, and how; times in milliseconds, columns by their names.
-
-    Calls opened from `start` up to before `end`, in buckets of `width`, by each of `by` besides
-    (`project` is that of the key). `only` has the values that columns may have.
-    """
-
-    start: int
-    end: int
-    width: int
-    by: tuple[str, ...] = ()
-    sums: tuple[str, ...] = _SUMS
-    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Ledger:
@@ -85,27 +68,6 @@ class Ledger:
         sums = [func.sum(table.c[name]).label(name) for name in _SUMS]
         query = select(what.label(by), func.count().label("calls"), *sums)
         query = query.where(table.c.at >= since_ms).group_by(what).order_by(what)
-        return await self._read(query)
-
-    async def used(self, span: Span, limit: int, skip: int = 0) -> list[dict[str, Any]]:
-        """Calls and sums of the buckets that have any, in their order; `bucket` is where each
-        begins.
-        """
-        table, keys = self._calls, self._store.metadata.tables["keys"]
-        columns = {**table.columns, "project": keys.c.project}
-        # Written into the statement: to PostgreSQL two values are two expressions.
-        bucket = (table.c.at - table.c.at % literal(span.width, literal_execute=True)).label(
-            "bucket"
-        )
-        by = [columns[name].label(name) for name in span.by]
-        sums = [func.sum(table.c[name]).label(name) for name in span.sums]
-        query = select(bucket, *by, func.count().label("calls"), *sums)
-        if "project" in (*span.by, *span.only):
-            query = query.outerjoin_from(table, keys, keys.c.id == table.c.key)
-        query = query.where(table.c.at >= span.start, table.c.at < span.end)
-        for name, values in span.only.items():
-            query = query.where(columns[name].in_(values))
-        query = query.group_by(bucket, *by).order_by(bucket, *by).limit(limit).offset(skip)
         return await self._read(query)
 
     async def _read(self, query: Select[Any]) -> list[dict[str, Any]]:

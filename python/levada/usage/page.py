@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from levada.control.ledger import Span
+from levada.control.buckets import Span
 from levada.usage.query import Question, cursor
 
 if TYPE_CHECKING:
-    from levada.control.ledger import Ledger
+    from levada.control.buckets import Buckets
 
 MS = 1000
 # Results that a page has at most, over all its buckets.
@@ -34,10 +34,10 @@ Result = dict[str, Any]
 
 
 class Pages:
-    """Answers to questions, from an open ledger."""
+    """Answers to questions, from the ledger's rows."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
         self._seats = asyncio.Semaphore(READERS)
 
     async def page(
@@ -57,7 +57,7 @@ class Pages:
             only,
         )
         async with self._seats:
-            rows = await self._ledger.used(span, RESULTS_MAX + 1, question.skip)
+            rows = await self._buckets.used(span, RESULTS_MAX + 1, question.skip)
         return _page(question, rows, lambda row: shape(_result(row, told, question.group_by)))
 
 
