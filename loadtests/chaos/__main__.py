@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.chaos import evidence, oracle
-from loadtests.chaos.house import House, RunError, gauges, until
+from loadtests.chaos.house import PARTS, House, RunError, gauges, until
 from loadtests.chaos.nemesis import Nemesis, schedule
 
-PARTS = 2
 CALM_CALLS = 150
 QUIET_SECONDS = 15.0
 STALLED_SECONDS = 90.0
@@ -55,38 +54,46 @@ def run(given: argparse.Namespace, folder: Path) -> tuple[oracle.Verdict, dict[s
     }
 
 
+class Ended:
+    """How many calls have ended, by the callers' logs."""
+
+    def __init__(self, house: House) -> None:
+        self.logs = [house.folder / f"client-{at}.log" for at in range(PARTS)]
+        self.read = dict.fromkeys(self.logs, 0)
+        self.lines = 0
+
+    def count(self) -> int:
+        for log in filter(Path.exists, self.logs):
+            with log.open("rb") as file:
+                file.seek(self.read[log])
+                new = file.read()
+            self.read[log] += len(new)
+            self.lines += new.count(b"\n")
+        return self.lines
+
+
 def storm(given: argparse.Namespace, house: House) -> Nemesis:
     """The calls, and what goes wrong meanwhile."""
     share = given.calls // PARTS
-    parts = [house.callers(f"{at}", given.seed, share) for at in range(PARTS)]
-    logs = [house.folder / f"client-{at}.log" for at in range(PARTS)]
-    counts = [0] * PARTS
-    read = [0] * PARTS
-
-    def ended() -> int:
-        for at, log in enumerate(logs):
-            if log.exists():
-                with log.open("rb") as file:
-                    file.seek(read[at])
-                    new = file.read()
-                read[at] += len(new)
-                counts[at] += new.count(b"\n")
-        return sum(counts)
-
-    nemesis = Nemesis(house, schedule(given.seed, given.kills), share * PARTS, ended)
+    nemesis = Nemesis(house, schedule(given.seed, given.kills), share * PARTS, Ended(house).count)
+    gate = ("--gate", str(nemesis.gate))
+    parts = [house.callers(f"{at}", given.seed, share, *gate) for at in range(PARTS)]
     moved, last, told = time.monotonic(), 0, 0.0
     while any(part.poll() is None for part in parts):
         nemesis.step()
         time.sleep(0.02)
-        if (now := ended()) != last:
+        if (now := nemesis.ended()) != last:
             moved, last = time.monotonic(), now
         if time.monotonic() - moved > STALLED_SECONDS:
             raise RunError(f"no call has ended for {STALLED_SECONDS:.0f} s")
         if time.monotonic() - told > 10:
             told = time.monotonic()
             print(f"  {now} calls, {nemesis.done}", flush=True)
+        if any(part.returncode for part in parts):
+            break
     if any(part.returncode for part in parts):
-        raise RunError("callers broke: " + "".join(house.said(f"callers-{at}") for at in range(PARTS)))
+        said = [house.said(f"callers-{at}") for at in range(PARTS)]
+        raise RunError("callers broke: " + "".join(said))
     return nemesis
 
 

@@ -21,6 +21,9 @@ from loadtests.chaos.script import Script, draw
 from loadtests.chaos.wire import Gone, Line, Unsent
 
 PATIENCE_SECONDS = 40.0
+# How long a caller who is told that nobody is there waits, and one whose turn has not come.
+REFUSED_SECONDS = 0.1
+GATE_SECONDS = 0.05
 PATHS = {"chat": "/v1/chat/completions", "text": "/v1/completions", "vectors": "/v1/embeddings"}
 # Where a caller leaves: while it sends, once it has sent, with the head, amid the tokens, before
 # the last word, behind it.
@@ -174,12 +177,13 @@ class Caller:
             self.close()
         except Unsent:
             seen.state = "unsent"
-            await asyncio.sleep(0.05)
         except TimeoutError:
             seen.state = "hung"
             self.close()
         told = {**asdict(made), "script": made.script.text()}
         self.log.write(made.script.nonce, round(min(began, since), 6), told, asdict(seen))
+        if seen.status == 503 or seen.state == "unsent":
+            await asyncio.sleep(REFUSED_SECONDS)
 
     def close(self, reset: bool = False) -> None:
         if self.line is not None:
@@ -246,6 +250,11 @@ class Caller:
             seen.wrong.append("a broken stream without a word")
 
 
+def gate(path: Path) -> int:
+    """How many calls of this part may have begun by now."""
+    return int(path.read_text() or 0)
+
+
 async def work(given: argparse.Namespace) -> None:
     keys = json.loads(given.keys.read_text())
     log = Log(given.log)
@@ -254,6 +263,8 @@ async def work(given: argparse.Namespace) -> None:
     async def caller() -> None:
         one = Caller(given, keys, log)
         for number in numbers:
+            while given.gate and number >= gate(given.gate):
+                await asyncio.sleep(GATE_SECONDS)
             nonce = f"c{given.part}x{number}"
             # Each call has a chance of its own: what one draws changes no other.
             await one.call(plan(random.Random(f"{given.seed}-{nonce}"), nonce, given))
@@ -272,6 +283,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--keys", type=Path, required=True)
     parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--gate", type=Path, help="a file that says how far calls may go")
     parser.add_argument("--calm", action="store_true", help="no fault, and nobody leaves")
     asyncio.run(work(parser.parse_args()))
 

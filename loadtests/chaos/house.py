@@ -29,6 +29,8 @@ BACKENDS = (
 )
 LACKS = {"plain": ["n"]}
 KEYS = 5
+# Processes of callers.
+PARTS = 2
 READY_SECONDS = 60.0
 END_SECONDS = 40.0
 

@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from loadtests.chaos.house import BACKENDS, RunError, House, until
+from loadtests.chaos.house import BACKENDS, PARTS, House, RunError, until
 
 BACK_SECONDS = 60.0
+# Calls go on while a turn is taken, and so far beyond the next.
+SLACK = 120
 # Turns beside the kills of workers, for each of them.
 OTHERS = {"kill-backend": 0.3, "stop-backend": 0.3, "reload": 0.15, "restart": 0.05, "fall": 0.05}
 
@@ -48,15 +50,25 @@ def schedule(seed: str, kills: int) -> list[Turn]:
 class Nemesis:
     """Does what is due; `begun` says how many calls have ended."""
 
-    def __init__(self, house: House, turns: list[Turn], calls: int, ended: Callable[[], int]) -> None:
+    def __init__(self, house: House, turns: list[Turn], calls: int, ended: Callable[[], int]):
         self.house, self.turns, self.calls, self.ended = house, list(turns), calls, ended
         self.done: dict[str, int] = {}
+        self.gate = house.folder / "gate"
+        self.open()
+
+    def open(self) -> None:
+        """Lets calls begin up to the next turn and a little further: it must have its load."""
+        share = self.turns[0].share if self.turns else 1.0
+        draft = self.gate.with_suffix(".new")
+        draft.write_text(str((int(share * self.calls) + SLACK) // PARTS))
+        draft.replace(self.gate)
 
     def step(self) -> None:
         """Takes the turn that is due, if one is."""
         if not self.turns or self.ended() < self.turns[0].share * self.calls:
             return
         turn = self.turns.pop(0)
+        self.open()
         self.house.log.write("turn", turn.what, turn.backend)
         getattr(self, turn.what.replace("-", "_"))(turn)
         self.done[turn.what] = self.done.get(turn.what, 0) + 1
@@ -73,7 +85,7 @@ class Nemesis:
     def _back(self, gone: set[int]) -> None:
         def replaced() -> bool | None:
             there = [pid for pid in self.house.workers() if pid not in gone]
-            return bool(there) and self.house.is_ready() or None
+            return (self.house.is_ready() and bool(there)) or None
 
         until(replaced, BACK_SECONDS, "a worker in place of the dead one")
 

@@ -146,6 +146,8 @@ def _call(
         if attempts:
             yield "lost", f"no row; {state}, delivered {call.delivered}"
         return
+    if rows[0]["key"] != evidence.keys[call.made["key"]]:
+        yield "names", f"row says {rows[0]['key']}"
     yield from _row(call, attempts, rows[0], sums)
 
 

@@ -48,7 +48,7 @@ class Line:
         return self.reader.at_eof() or self.writer.is_closing()
 
     def close(self, reset: bool = False) -> None:
-        if reset:
+        if reset and not self.writer.is_closing():
             kernel = self.writer.get_extra_info("socket")
             kernel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.writer.transport.abort()
