@@ -109,7 +109,8 @@ class Answer:
     async def run(self) -> None:
         how = "gone"
         try:
-            how = await (self.stream() if self.asked.get("stream") else self.plain())
+            streams = self.asked.get("stream") and not self.shape.vectors
+            how = await (self.stream() if streams else self.plain())
         except OSError:
             raise End from None
         finally:
@@ -155,7 +156,9 @@ class Answer:
         body = json.dumps(value).encode()
         self.tell(self.shape.generated, told, True)
         if self.fault == "B14":
-            await self.to.send(head(200, {**JSON_HEAD, "content-length": str(len(body) + 9)}) + body)
+            await self.to.send(
+                head(200, {**JSON_HEAD, "content-length": str(len(body) + 9)}) + body
+            )
             return "B14"
         await self.to.send(whole(200, body))
         return "done"
@@ -190,7 +193,7 @@ class Answer:
         done = b"" if self.fault == "B17" else b"data: [DONE]\n\n"
         await self.events(b"".join(map(event, [*self.shape.finish(), *values])) + done)
         if self.fault == "B21":
-            await self.events(b"data: {\"never\":1}\n\n")
+            await self.events(b'data: {"never":1}\n\n')
         await self.to.send(b"0\r\n\r\n")
         return "done"
 

@@ -74,7 +74,7 @@ class Plan:
             case "model":
                 value["model"] = "nobody"
             case "type":
-                value["stream"] = "yes"
+                value["model"] = 7
             case "missing":
                 del value["model"]
             case "empty":

@@ -52,7 +52,9 @@ def until(ready: Callable[[], Any], seconds: float, what: str) -> Any:
 class House:
     """All processes of a run, in its folder."""
 
-    def __init__(self, folder: Path, before: Sequence[str] = ("-m", "loadtests.chaos.launch")) -> None:
+    def __init__(
+        self, folder: Path, before: Sequence[str] = ("-m", "loadtests.chaos.launch")
+    ) -> None:
         self.folder, self.before = folder, before
         self.data = folder / "data"
         self.log = Log(folder / "nemesis.log")
@@ -144,7 +146,9 @@ class House:
         """What a command of the gateway prints."""
         line = [sys.executable, "-m", "levada", *arguments]
         env = environment()
-        done = subprocess.run(line, capture_output=True, text=True, env=env, timeout=120, check=False)
+        done = subprocess.run(
+            line, capture_output=True, text=True, env=env, timeout=120, check=False
+        )
         if done.returncode:
             raise RunError(f"{' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout

@@ -151,9 +151,7 @@ def _call(
     yield from _row(call, attempts, rows[0], sums)
 
 
-def _row(
-    call: Call, attempts: list[Attempt], row: Row, sums: Sums
-) -> Iterator[tuple[str, str]]:
+def _row(call: Call, attempts: list[Attempt], row: Row, sums: Sums) -> Iterator[tuple[str, str]]:
     endpoint = ENDPOINTS[call.made["kind"]]
     stream = bool(call.made["stream"])
     if (row["model"], row["endpoint"], bool(row["stream"])) != (
@@ -220,7 +218,7 @@ def amounts(owed: Bill, row: Row) -> Iterator[str]:
         return
     if not owed.least <= out <= owed.most:
         yield f"output not in [{owed.least}, {owed.most}]"
-    if out and out not in owed.told:
+    elif out and out not in owed.told:
         yield "output that was never told"
     free = row["ended"] in ("broken", "refused")
     if put != owed.prompt and (out or put or (owed.exact and owed.most and not free)):
@@ -272,8 +270,9 @@ class Sums:
 
     def take(self, call: Call, owed: Bill, row: Row, attempts: list[Attempt]) -> None:
         out = row["output_tokens"]
-        if owed.free or owed.exact and owed.told:
-            due = owed.prompt + owed.most if owed.most or call.state == "complete" else 0
+        whole = owed.most or call.state == "complete"
+        if owed.free or (owed.exact and owed.told and whole):
+            due = 0 if owed.free else owed.prompt + owed.most
             place = (row["key"], row["model"])
             self.exact[place] += row["input_tokens"] + out - due
             return

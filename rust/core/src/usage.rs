@@ -65,8 +65,6 @@ pub struct Meter {
     total: Option<Usage>,
     finished: Option<Usage>,
     running: Option<Usage>,
-    /// What is known of the prompt before the answer has ended.
-    prompt: Usage,
     events: u64,
     /// It is the sum of several answers: how sure the least sure of them is.
     least: Option<Source>,
@@ -132,11 +130,6 @@ impl Meter {
         self.finished = self.running.or(self.finished);
     }
 
-    /// The backend told of the prompt alone.
-    pub fn prompt(&mut self, usage: Usage) {
-        self.prompt = Usage { prompt: usage.prompt, cached: usage.cached, ..Usage::default() };
-    }
-
     /// The best that is known.
     #[must_use]
     pub fn read(&self) -> (Usage, Source) {
@@ -144,6 +137,10 @@ impl Meter {
             // What cannot be is not believed: what was told before stands.
             (Some(last), _, Some(running)) if last.suspect || last.completion < running.completion => {
                 (Usage { suspect: true, ..most(running, last) }, Source::EngineFinal)
+            }
+            // Where nothing was told before, what has passed is a lower bound.
+            (Some(last), ..) if last.suspect && last.completion < self.events => {
+                (Usage { completion: self.events, ..last }, Source::Estimated)
             }
             (Some(last), ..) => (last, Source::EngineFinal),
             // One choice has ended, and others go on.
@@ -153,7 +150,7 @@ impl Meter {
             (None, Some(ended), _) => (ended, Source::EngineFinal),
             (None, None, Some(running)) => (running, Source::EngineRunning),
             (None, None, None) if self.events > 0 => {
-                (Usage { completion: self.events, ..self.prompt }, Source::Estimated)
+                (Usage { completion: self.events, ..Usage::default() }, Source::Estimated)
             }
             (None, None, None) => (Usage::default(), Source::None),
         };
@@ -433,6 +430,11 @@ mod tests {
         meter.total(Usage { suspect: true, ..of(0) });
         assert_eq!(meter.read(), (Usage { suspect: true, ..of(5) }, Source::EngineFinal));
         let mut meter = Meter::default();
+        meter.event();
+        meter.total(Usage { suspect: true, ..of(0) });
+        assert_eq!(meter.read(), (Usage { suspect: true, ..of(1) }, Source::Estimated));
+        let mut meter = Meter::default();
+        meter.event();
         meter.total(of(0));
         assert_eq!(meter.read(), (of(0), Source::EngineFinal));
     }
