@@ -28,7 +28,7 @@ JSON_HEAD = {"content-type": "application/json"}
 STREAM_HEAD = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
 
 
-class End(Exception):
+class EndError(Exception):
     """The connection is over."""
 
 
@@ -63,7 +63,7 @@ class Connection:
                 fields = dict(one.lower().split(": ", 1) for one in rest if one)
                 body = await self.reader.readexactly(int(fields.get("content-length", 0)))
                 await self.answer(first.split(" "), fields, body)
-        except (End, OSError, asyncio.IncompleteReadError):
+        except (EndError, OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self.writer.close()
@@ -82,7 +82,7 @@ class Connection:
 
     async def send(self, data: bytes) -> None:
         if self.reader.at_eof():
-            raise End
+            raise EndError
         self.writer.write(data)
         await self.writer.drain()
 
@@ -90,7 +90,7 @@ class Connection:
         kernel = self.writer.get_extra_info("socket")
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.writer.transport.abort()
-        raise End
+        raise EndError
 
 
 class Answer:
@@ -112,11 +112,11 @@ class Answer:
             streams = self.asked.get("stream") and not self.shape.vectors
             how = await (self.stream() if streams else self.plain())
         except OSError:
-            raise End from None
+            raise EndError from None
         finally:
             self.log.write("end", self.number, how)
         if how != "done" and how not in ("B11", "B12", "B13", "B20", "B22", "B27"):
-            raise End
+            raise EndError
 
     def tell(self, generated: int, told: Told | None, final: bool = False) -> None:
         self.log.write("told", self.number, generated, told and list(told), final)

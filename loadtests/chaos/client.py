@@ -1,6 +1,6 @@
 """The callers of the chaos run: many at once, good and bad, patient and not, each with a log.
 
-    python -m loadtests.chaos.client --seed 1 --calls 1000 --base http://... --keys keys.json --log ...
+    python -m loadtests.chaos.client --seed 1 --calls 1000 --port 8080 --keys FILE --log FILE
 
 Law: what is called, in which order and with which script, follows from the seed alone. A line of
 the log says what was asked, what was seen of the answer, and how it ended for the caller.
@@ -18,7 +18,7 @@ from typing import Any
 
 from loadtests.chaos.log import Log
 from loadtests.chaos.script import Script, draw
-from loadtests.chaos.wire import Gone, Line, Unsent
+from loadtests.chaos.wire import GoneError, Line, UnsentError
 
 PATIENCE_SECONDS = 40.0
 # How long a caller who is told that nobody is there waits, and one whose turn has not come.
@@ -124,7 +124,7 @@ class Seen:
             self.usage = value["usage"]
 
 
-class Left(Exception):
+class LeftError(Exception):
     """The caller has had enough."""
 
 
@@ -170,12 +170,12 @@ class Caller:
             since = self.line.since
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self.make(made, seen, self.line)
-        except Left:
+        except LeftError:
             seen.state = "left"
             self.close(made.reset)
-        except Gone:
+        except GoneError:
             self.close()
-        except Unsent:
+        except UnsentError:
             seen.state = "unsent"
         except TimeoutError:
             seen.state = "hung"
@@ -200,15 +200,15 @@ class Caller:
         if made.leaves == "body":
             await line.send(text + body[: len(body) // 2])
             await asyncio.sleep(made.wait)
-            raise Left
+            raise LeftError
         await line.send(text + body)
         if made.leaves == "sent":
             await asyncio.sleep(made.wait)
-            raise Left
+            raise LeftError
         seen.status, fields = await line.head()
         seen.id = fields.get("x-request-id", "")
         if made.leaves == "head":
-            raise Left
+            raise LeftError
         if fields["content-type"].startswith("text/event-stream"):
             await self.events(made, seen, line)
         else:
@@ -219,7 +219,7 @@ class Caller:
     async def whole(self, made: Plan, seen: Seen, line: Line, length: int) -> None:
         if made.leaves in ("amid", "late") and length > 1:
             await line.exactly(length - 1 if made.leaves == "late" else length // 2)
-            raise Left
+            raise LeftError
         body = await line.exactly(length)
         value = json.loads(body)
         if seen.status != 200:
@@ -237,9 +237,9 @@ class Caller:
                 seen.wrong.append("an event after the end")
             seen.take(made.script.nonce, json.loads(data))
             if made.leaves == "amid" and sum(seen.tokens.values()) >= made.leave_at:
-                raise Left
+                raise LeftError
             if made.leaves == "late" and seen.finished:
-                raise Left
+                raise LeftError
             if made.slow:
                 await asyncio.sleep(0.02)
         whole = seen.done and seen.finished == made.script.n and not seen.failed

@@ -33,6 +33,7 @@ KEYS = 5
 PARTS = 2
 READY_SECONDS = 60.0
 END_SECONDS = 40.0
+LAUNCH = ("-m", "loadtests.chaos.launch")
 
 
 class RunError(Exception):
@@ -52,9 +53,7 @@ def until(ready: Callable[[], Any], seconds: float, what: str) -> Any:
 class House:
     """All processes of a run, in its folder."""
 
-    def __init__(
-        self, folder: Path, before: Sequence[str] = ("-m", "loadtests.chaos.launch")
-    ) -> None:
+    def __init__(self, folder: Path, before: Sequence[str] = LAUNCH) -> None:
         self.folder, self.before = folder, before
         self.data = folder / "data"
         self.log = Log(folder / "nemesis.log")

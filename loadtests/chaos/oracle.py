@@ -119,36 +119,36 @@ def _told(row: Row) -> str:
 def _call(
     evidence: Evidence, call: Call, attempts: list[Attempt], rows: list[Row], sums: Sums
 ) -> Iterator[tuple[str, str]]:
-    yield from (("crosstalk", wrong) for wrong in call.seen["wrong"][:3])
-    state = call.state
-    died = evidence.died(call.since, call.ended)
-    if state == "hung":
-        yield "hung", f"no end in time; {len(attempts)} attempts"
-    if state == "lost" and not died:
-        yield "cut", "the connection ended without a word, and nobody had died"
+    yield from _caller(evidence, call)
     if len(rows) > 1:
         yield "doubled", "; ".join(map(_told, rows))
-    silent = state == "unsent" or bool(call.made["bad"]) or call.made["leaves"] == "body"
-    if silent:
+    if call.state == "unsent" or call.made["bad"] or call.made["leaves"] == "body":
         if attempts or rows:
             yield "admitted", f"{len(attempts)} attempts and {len(rows)} rows of what is not a call"
-        if call.made["bad"] and state == "refused":
-            expected = BAD.get(call.made["bad"], 400)
-            if call.seen["status"] != expected:
-                yield "status", f"{call.seen['status']} for bad input ({call.made['bad']})"
         return
-    if state == "refused" and call.seen["status"] not in REFUSED:
-        yield "status", f"refused with {call.seen['status']} {call.seen['code']}"
-    if state == "complete" and not attempts:
+    if call.state == "complete" and not attempts:
         yield "invented", "an answer that no backend gave"
         return
     if not rows:
         if attempts:
-            yield "lost", f"no row; {state}, delivered {call.delivered}"
+            yield "lost", f"no row; {call.state}, delivered {call.delivered}"
         return
     if rows[0]["key"] != evidence.keys[call.made["key"]]:
         yield "names", f"row says {rows[0]['key']}"
     yield from _row(call, attempts, rows[0], sums)
+
+
+def _caller(evidence: Evidence, call: Call) -> Iterator[tuple[str, str]]:
+    """What is wrong with what the caller saw, whatever it cost."""
+    yield from (("crosstalk", wrong) for wrong in call.seen["wrong"][:3])
+    if call.state == "hung":
+        yield "hung", "no end in time"
+    if call.state == "lost" and not evidence.died(call.since, call.ended):
+        yield "cut", "the connection ended without a word, and nobody had died"
+    if call.state == "refused":
+        bad, status = call.made["bad"], call.seen["status"]
+        if status not in ({BAD.get(bad, 400)} if bad else REFUSED):
+            yield "status", f"refused with {status} {call.seen['code']} {bad and f'({bad})'}"
 
 
 def _row(call: Call, attempts: list[Attempt], row: Row, sums: Sums) -> Iterator[tuple[str, str]]:
@@ -199,23 +199,26 @@ def _complete(call: Call, attempts: list[Attempt], row: Row) -> Iterator[tuple[s
 
 def amounts(owed: Bill, row: Row) -> Iterator[str]:
     """What is wrong with the numbers of a row."""
-    put, out = row["input_tokens"], row["output_tokens"]
+    out = row["output_tokens"]
     if owed.free:
-        if put or out:
+        if row["input_tokens"] or out:
             yield "nothing was owed"
-        return
-    if not owed.judged:
+    elif not owed.judged:
         if row["source"] == "engine_running":
             yield "a part was taken for the whole"
         if not out and owed.events[0]:
             yield "tokens were delivered, and none billed"
-        return
-    if row["source"] not in ENGINE:
+    elif row["source"] not in ENGINE:
         yield from _uncounted(owed, row)
-        return
-    if not owed.told:
+    elif not owed.told:
         yield "no engine told a count"
-        return
+    else:
+        yield from _counted(owed, row)
+
+
+def _counted(owed: Bill, row: Row) -> Iterator[str]:
+    """An engine's count: it must be one of those that were told, and none but the right one."""
+    put, out = row["input_tokens"], row["output_tokens"]
     if not owed.least <= out <= owed.most:
         yield f"output not in [{owed.least}, {owed.most}]"
     elif out and out not in owed.told:

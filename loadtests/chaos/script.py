@@ -7,6 +7,7 @@ they are packed and paced, which fault comes where, what is told of usage.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -52,7 +53,7 @@ class Script:
             return None
         words = dict(word.split("=", 1) for word in rest.partition(" @@")[0].split())
         kinds = {one.name: one.type for one in fields(cls)}
-        read = {"int": int, "str": str, "bool": lambda word: word == "True"}
+        read: dict[str, Callable[[str], Any]] = {"int": int, "str": str, "bool": "True".__eq__}
         given = {name: read[str(kinds[name])](word) for name, word in words.items()}
         return cls(**{"prompt": 0, "tokens": 0, **given})
 

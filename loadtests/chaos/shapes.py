@@ -1,4 +1,4 @@
-"""How three kinds of inference server say the same: vLLM, llama.cpp, and one that counts at the end.
+"""How three kinds of server say the same: vLLM, llama.cpp, and one that counts at the end.
 
 Law: pure; values only. Each says with every chunk how many tokens there are by then and what it has
 told of them: (prompt, completion, cached, reasoning), or nothing as long as nothing was told.
@@ -7,7 +7,7 @@ told of them: (prompt, completion, cached, reasoning), or nothing as long as not
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from loadtests.chaos.script import Script
 
@@ -17,7 +17,7 @@ Told = tuple[int, int, int, int]
 class Plain:
     """Tells usage with a whole answer, and at the end of a stream where it is asked to."""
 
-    owner: dict[str, Any] = {"owned_by": "someone"}
+    owner: ClassVar[dict[str, Any]] = {"owned_by": "someone"}
 
     def __init__(self, script: Script, asked: Any, path: str, model: str) -> None:
         self.script, self.model = script, asked.get("model", model)
@@ -117,7 +117,7 @@ class Plain:
 class Vllm(Plain):
     """Tells the count of its choice with every chunk, where it is asked to."""
 
-    owner = {"owned_by": "vllm", "max_model_len": 100_000}
+    owner: ClassVar[dict[str, Any]] = {"owned_by": "vllm", "max_model_len": 100_000}
 
     def chunk(self, choice: Any, at: int) -> tuple[int, Told | None, list[Any]]:
         if not self.runs or not self.script.told:
@@ -132,7 +132,7 @@ class Vllm(Plain):
 class LlamaCpp(Plain):
     """Tells timings with every chunk, where it is asked to; and its usage once for each choice."""
 
-    owner = {"owned_by": "llamacpp", "meta": {"n_vocab": 32000}}
+    owner: ClassVar[dict[str, Any]] = {"owned_by": "llamacpp", "meta": {"n_vocab": 32000}}
 
     def reasoned(self, made: int) -> int:
         return 0

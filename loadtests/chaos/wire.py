@@ -14,11 +14,11 @@ RESET = struct.pack("ii", 1, 0)
 SLOW_BYTES = 4096
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """The connection ended where it should not."""
 
 
-class Unsent(Exception):
+class UnsentError(Exception):
     """There was nobody to connect to."""
 
 
@@ -41,7 +41,7 @@ class Line:
             return cls(*await asyncio.open_connection(sock=kernel, limit=limit))
         except OSError:
             kernel.close()
-            raise Unsent from None
+            raise UnsentError from None
 
     @property
     def gone(self) -> bool:
@@ -60,19 +60,19 @@ class Line:
             self.writer.write(data)
             await self.writer.drain()
         except OSError:
-            raise Gone from None
+            raise GoneError from None
 
     async def until(self, end: bytes) -> bytes:
         try:
             return await self.reader.readuntil(end)
         except (asyncio.IncompleteReadError, OSError):
-            raise Gone from None
+            raise GoneError from None
 
     async def exactly(self, count: int) -> bytes:
         try:
             return await self.reader.readexactly(count)
         except (asyncio.IncompleteReadError, OSError):
-            raise Gone from None
+            raise GoneError from None
 
     async def head(self) -> tuple[int, dict[str, str]]:
         first, *rest = (await self.until(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -91,4 +91,4 @@ class Line:
                 )
         await self.until(b"\r\n")
         if rest:
-            raise Gone
+            raise GoneError
