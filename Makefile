@@ -9,7 +9,7 @@ NATIVE := $(VENV)/.native
 RUST := $(shell find rust -name '*.rs' -not -path '*/fuzz/*' -o -name Cargo.toml -not -path '*/fuzz/*') Cargo.toml Cargo.lock
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test setup build wheel fmt lint rust-test python-test fuzz profiles fields conformance bench load clean
+.PHONY: run test setup build wheel fmt lint rust-test python-test fuzz profiles fields conformance bench load chaos chaos-large clean
 
 run: build  ## a real model answers through Levada; Ctrl-C ends it
 	$(BIN)/levada demo
@@ -92,6 +92,15 @@ bench: setup  ## the table, JSON and chart of loadtests/baselines, of a release 
 load: build  ## locust against the demo, headless
 	$(BIN)/pip install --quiet --require-hashes --requirement $(TOOLS)/load.txt
 	$(BIN)/python -m loadtests.load
+
+SEED ?= 1
+
+chaos: build  ## calls with faults on all sides, then the oracle's verdict on the ledger; SEED=1
+	$(BIN)/python -m loadtests.chaos --seed $(SEED) --calls 4000 --kills 20
+
+chaos-large: build  ## 100,000 calls, 200 dead workers; the report goes to loadtests/baselines
+	$(BIN)/python -m loadtests.chaos --seed $(SEED) --calls 100000 --kills 200 \
+		--report loadtests/baselines/chaos-$(SEED).json
 
 clean:
 	rm -rf target dist $(VENV) loadtests/bench/target rust/fuzz/target

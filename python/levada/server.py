@@ -113,6 +113,10 @@ class Supervisor(MPServer):
             self._ready.update(map(int, os.read(self._ready_end, 4096).split()))
         return worker.inner.pid in self._ready
 
+    def _was_killed(self) -> bool:
+        """Whether the worker that died did so by no doing of its own, whatever the settings are."""
+        return bool(self.wrks[0].inner.exitcode == -signal.SIGKILL)
+
     # From here on: granian's own steps, in the way of this house.
 
     def _init_shared_socket(self) -> None:
@@ -133,7 +137,7 @@ class Supervisor(MPServer):
             self.main_loop_interrupt.wait()
             self.main_loop_interrupt.clear()
             if self.interrupt_children and not self.interrupt_signal:
-                if not self._is_ready(self.wrks[0]) and not self._ready:
+                if not self._is_ready(self.wrks[0]) and not self._ready and not self._was_killed():
                     return  # the very first start failed: the settings are wrong
                 self._revive(begin)
             if self.reload_signal and not self.interrupt_signal:

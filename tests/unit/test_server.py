@@ -413,8 +413,20 @@ def test_a_service_that_never_started_ends_with_a_failure(tmp_path: Path) -> Non
     assert service.supervisor.run(lambda ready, _: Small(tmp_path, ready)) == 1  # type: ignore[arg-type, return-value]
 
 
+@pytest.mark.parametrize(("ended", "killed"), [(-signal.SIGKILL, True), (1, False), (0, False)])
+def test_a_worker_that_was_killed_says_nothing_of_the_settings(
+    supervisor: Supervisor, ended: int, killed: bool
+) -> None:
+    worker = Worker()
+    worker.exitcode = ended
+    supervisor.wrks = [worker]  # type: ignore[list-item]
+    assert supervisor._was_killed() is killed
+
+
 class Worker:
     """A worker that does what the test wants."""
+
+    exitcode: int | None = None
 
     def __init__(self, alive: bool = True, age: float = 0) -> None:
         self.alive = alive

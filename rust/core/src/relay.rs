@@ -324,11 +324,9 @@ impl Relay {
             Some(usage) => self.meter.total(usage),
             None => {}
         }
-        match chunk.timings {
-            // llama.cpp does not say whose choice's they are: of several only the prompt is sure.
-            Some(told) if self.options.several => self.meter.prompt(told),
-            Some(told) if chunk.choices => self.meter.running(told),
-            _ => {}
+        // llama.cpp's timings are those of the choice that the chunk is of.
+        if let (Some(told), true) = (chunk.timings, chunk.choices) {
+            self.meter.running(self.choices.sum(chunk.choice, told));
         }
         if chunk.ends || self.often && chunk.finish {
             self.meter.conclude();

@@ -67,8 +67,6 @@ pub struct Meter {
     total: Option<Usage>,
     finished: Option<Usage>,
     running: Option<Usage>,
-    /// What is known of the prompt before the answer has ended.
-    prompt: Usage,
     events: u64,
     /// It is the sum of several answers: how sure the least sure of them is.
     least: Option<Source>,
@@ -134,11 +132,6 @@ impl Meter {
         self.finished = self.running.or(self.finished);
     }
 
-    /// The backend told of the prompt alone.
-    pub fn prompt(&mut self, usage: Usage) {
-        self.prompt = Usage { prompt: usage.prompt, cached: usage.cached, ..Usage::default() };
-    }
-
     /// The best that is known.
     #[must_use]
     pub fn read(&self) -> (Usage, Source) {
@@ -146,6 +139,10 @@ impl Meter {
             // What cannot be is not believed: what was told before stands.
             (Some(last), _, Some(running)) if last.suspect || last.completion < running.completion => {
                 (Usage { suspect: true, ..most(running, last) }, Source::EngineFinal)
+            }
+            // Where nothing was told before, what has passed is a lower bound.
+            (Some(last), ..) if last.suspect && last.completion < self.events => {
+                (Usage { completion: self.events, ..last }, Source::Estimated)
             }
             (Some(last), ..) => (last, Source::EngineFinal),
             // One choice has ended, and others go on.
@@ -155,7 +152,7 @@ impl Meter {
             (None, Some(ended), _) => (ended, Source::EngineFinal),
             (None, None, Some(running)) => (running, Source::EngineRunning),
             (None, None, None) if self.events > 0 => {
-                (Usage { completion: self.events, ..self.prompt }, Source::Estimated)
+                (Usage { completion: self.events, ..Usage::default() }, Source::Estimated)
             }
             (None, None, None) => (Usage::default(), Source::None),
         };

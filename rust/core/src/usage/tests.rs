@@ -69,6 +69,11 @@ fn counts_that_fall_are_suspect_and_not_believed() {
     meter.total(Usage { suspect: true, ..of(0) });
     assert_eq!(meter.read(), (Usage { suspect: true, ..of(5) }, Source::EngineFinal));
     let mut meter = Meter::default();
+    meter.event();
+    meter.total(Usage { suspect: true, ..of(0) });
+    assert_eq!(meter.read(), (Usage { suspect: true, ..of(1) }, Source::Estimated));
+    let mut meter = Meter::default();
+    meter.event();
     meter.total(of(0));
     assert_eq!(meter.read(), (of(0), Source::EngineFinal));
 }
