@@ -3,6 +3,7 @@ was, exactly.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -21,6 +22,7 @@ BODIES = [
     json.dumps({"model": "m", "messages": MESSAGES, "stream": stream}).encode()
     for stream in (True, False)
 ]
+STORE = 4
 
 
 @pytest.fixture
