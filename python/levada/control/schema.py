@@ -68,7 +68,20 @@ def tables() -> MetaData:
         Index("calls_at", "at"),
         Index("calls_key_at", "key", "at"),
     )
-    # What of the ledger a webhook has yet to take, in the order of coming in.
+    _outbox(metadata)
+    # One row per kind of thing that is polled for changes. To write is to count up first: the row
+    # lock then makes revisions become visible in their order, and a reader never skips one.
+    Table(
+        "revisions",
+        metadata,
+        Column("of", String(32), primary_key=True),
+        Column("revision", BigInteger, nullable=False),
+    )
+    return metadata
+
+
+def _outbox(metadata: MetaData) -> None:
+    """What of the ledger a webhook has yet to take, in the order of coming in."""
     Table(
         "outbox",
         metadata,
@@ -79,12 +92,3 @@ def tables() -> MetaData:
         Index("outbox_destination", "destination", "sequence"),
         Index("outbox_call", "call", "destination", unique=True),
     )
-    # One row per kind of thing that is polled for changes. To write is to count up first: the row
-    # lock then makes revisions become visible in their order, and a reader never skips one.
-    Table(
-        "revisions",
-        metadata,
-        Column("of", String(32), primary_key=True),
-        Column("revision", BigInteger, nullable=False),
-    )
-    return metadata
