@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use levada_core::endpoint::Endpoint;
+use levada_core::planted;
 use levada_core::record::{End, Record};
 use levada_core::usage::{Meter, Usage};
 
@@ -112,6 +113,9 @@ impl Tally {
         let mut record = self.record(End::Interrupted);
         let begun = self.books.journal.begin(&mut record);
         self.begun = begun;
+        if planted::is("opened_late") && self.stream {
+            return self.begun.take().is_some();
+        }
         self.begun.is_some()
     }
 
@@ -120,6 +124,9 @@ impl Tally {
         self.meter = meter;
         if let Some(begun) = &self.begun {
             let (usage, source) = meter.read();
+            if planted::is("note_skipped") || planted::is("note_behind") && usage.completion % 4 != 1 {
+                return;
+            }
             self.books.journal.note(begun, &usage, source);
         }
     }
@@ -130,12 +137,39 @@ impl Tally {
             return;
         }
         let mut record = self.record(end);
+        if planted::is("cancel_unbilled") && end == End::Cancelled {
+            (record.prompt_tokens, record.completion_tokens) = (0, 0)
+        }
+        if planted::is("broken_without_prompt") && end == End::Broken {
+            record.prompt_tokens = 0
+        }
+        if planted::is("reasoning_dropped") {
+            record.reasoning_tokens = 0
+        }
+        if planted::is("key_lost") && self.stream {
+            record.key = None
+        }
         if let (Some(endpoint), Some((_, metrics))) = (self.endpoint, &self.model) {
             metrics.finished(endpoint, &record);
+            if planted::is("metrics_twice") && self.stream {
+                metrics.finished(endpoint, &record)
+            }
         }
         if let Some(begun) = &self.begun {
             record.call = begun.number();
+            if planted::is("settle_dropped") && begun.number() % 8 == 3 {
+                self.books.metrics.in_flight.dec();
+                return;
+            }
+            if planted::is("settle_twice") && begun.number() % 8 == 3 {
+                self.books
+                    .journal
+                    .settle(begun, &Record { call: begun.number() + (1 << 40), ..record.clone() });
+            }
             self.entry = self.books.journal.settle(begun, &record);
+        }
+        if planted::is("in_flight_leak") && end == End::Cancelled {
+            return;
         }
         self.books.metrics.in_flight.dec();
     }
