@@ -9,7 +9,7 @@ NATIVE := $(VENV)/.native
 RUST := $(shell find rust -name '*.rs' -not -path '*/fuzz/*' -o -name Cargo.toml -not -path '*/fuzz/*') Cargo.toml Cargo.lock
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test setup build wheel fmt lint rust-test python-test fuzz profiles fields conformance bench load chaos chaos-large clean
+.PHONY: run test setup build wheel fmt lint rust-test python-test fuzz profiles fields conformance bench load chaos chaos-large chaos-planted clean
 
 run: build  ## a real model answers through Levada; Ctrl-C ends it
 	$(BIN)/levada demo
@@ -101,6 +101,10 @@ chaos: build  ## calls with faults on all sides, then the oracle's verdict on th
 chaos-large: build  ## 100,000 calls, 200 dead workers; the report goes to loadtests/baselines
 	$(BIN)/python -m loadtests.chaos --seed $(SEED) --calls 100000 --kills 200 \
 		--report loadtests/baselines/chaos-$(SEED).json
+
+chaos-planted: build  ## each bug planted on purpose must be found by the small run
+	cargo build --quiet --profile ci --package levada-py --features planted --target-dir target/planted
+	$(BIN)/python -m loadtests.chaos.planted --native target/planted/ci/lib_native.so
 
 clean:
 	rm -rf target dist $(VENV) loadtests/bench/target rust/fuzz/target

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.chaos import evidence, oracle
-from loadtests.chaos.house import PARTS, House, RunError, gauges, until
+from loadtests.chaos.house import LAUNCH, PARTS, House, RunError, gauges, until
 from loadtests.chaos.nemesis import Nemesis, schedule
 
 CALM_CALLS = 150
@@ -31,7 +31,9 @@ SHOWN = 12
 
 def run(given: argparse.Namespace, folder: Path) -> tuple[oracle.Verdict, dict[str, Any]]:
     """One run, from nothing to the verdict."""
-    house = House(folder)
+    before = ["--native", given.native] if given.native else []
+    before += ["--planted", given.planted] if given.planted else []
+    house = House(folder, (*LAUNCH, *before))
     began = time.monotonic()
     try:
         house.start()
@@ -43,10 +45,8 @@ def run(given: argparse.Namespace, folder: Path) -> tuple[oracle.Verdict, dict[s
         verified = house.command("ledger", "verify", "--data", str(house.data))
     finally:
         house.end()
-    found = evidence.gather(
-        folder, house.data / "levada.db", keys=house.keys, calm=calm, gauges=quiet
-    )
-    verdict = oracle.judge(found)
+    (folder / "quiet.json").write_text(json.dumps({"calm": calm, "gauges": quiet}))
+    verdict = oracle.judge(evidence.gather(folder))
     return verdict, {
         "seconds": round(time.monotonic() - began, 1),
         "turns": nemesis.done,
@@ -153,6 +153,8 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--folder", type=Path, help="where the logs go, and stay")
     parser.add_argument("--report", type=Path, help="where the report is written")
+    parser.add_argument("--native", help="another build of the engine")
+    parser.add_argument("--planted", help="a bug to find: see loadtests.chaos.planted")
     given = parser.parse_args()
     print(f"seed: {given.seed}", flush=True)
     folder = given.folder or Path(tempfile.mkdtemp(prefix="levada-chaos-"))

@@ -188,8 +188,7 @@ class Answer:
         if self.fault == "B18":
             await self.to.send(b"0\r\n\r\n")
             return "B18"
-        if told is not None:
-            self.tell(self.shape.generated, told, True)
+        self.tell(self.shape.generated, told, True)
         done = b"" if self.fault == "B17" else b"data: [DONE]\n\n"
         await self.events(b"".join(map(event, [*self.shape.finish(), *values])) + done)
         if self.fault == "B21":

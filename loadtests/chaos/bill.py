@@ -77,7 +77,8 @@ def open_bill(parts: Sequence[Attempt], delivered: int, heard: bool, until: floa
     if len(parts) > 1:
         # Each tells its own at its end: those that came so far are a lower bound.
         most = sum(part.generated for part in parts)
-        return Bill(most=most, judged=False, events=(int(delivered > 0), most))
+        streamed = any(not step.final for part in parts for step in part.steps)
+        return Bill(most=most, judged=False, events=(int(streamed and delivered > 0), most))
     (part,) = parts
     steps = running(part)
     ended = final(part)

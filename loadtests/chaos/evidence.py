@@ -5,6 +5,7 @@ Law: read here, judged elsewhere. Nothing of the gateway is imported; its databa
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections import defaultdict
@@ -74,7 +75,9 @@ class Attempt:
 
     @property
     def whole(self) -> bool:
-        return self.end == "done"
+        # One that died with its last bytes has not said that it was done.
+        sent = any(step.final for step in self.steps)
+        return self.end == "done" or (sent and self.end in ("", "gone"))
 
 
 @dataclass(slots=True)
@@ -153,14 +156,17 @@ def request_id(attempt: Attempt) -> str:
     return FANNED.sub("", attempt.id)
 
 
-def gather(folder: Path, database: Path, **more: Any) -> Evidence:
-    """The evidence of a run in this folder."""
+def gather(folder: Path) -> Evidence:
+    """The evidence of the run in this folder."""
     truth, strays = attempts(sorted(folder.glob("truth-*.log")))
+    quiet = json.loads((folder / "quiet.json").read_text())
     return Evidence(
         calls=calls(sorted(folder.glob("client-*.log"))),
         attempts=truth,
-        rows=rows(database),
+        rows=rows(folder / "data" / "levada.db"),
         deaths=deaths(folder / "nemesis.log"),
         strays=strays,
-        **more,
+        keys=json.loads((folder / "key-ids.json").read_text()),
+        calm=quiet["calm"],
+        gauges=quiet["gauges"],
     )

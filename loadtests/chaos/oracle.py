@@ -7,14 +7,16 @@ Law: it reads logs and the database, and knows the policy; of the gateway it kno
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from loadtests.chaos import bill
 from loadtests.chaos.bill import ENGINE, Bill
-from loadtests.chaos.evidence import Attempt, Call, Evidence, request_id
+from loadtests.chaos.evidence import Attempt, Call, Evidence, gather, request_id
 
 Row = dict[str, Any]
 
@@ -267,12 +269,13 @@ class Sums:
 
     def __init__(self) -> None:
         self.exact: Counter[tuple[str, str]] = Counter()
-        self.least = self.most = self.billed = self.open = 0
+        self.least = self.most = self.billed = self.open = self.untold = 0
         self.behind: list[int] = []
         self.slow: list[float] = []
 
     def take(self, call: Call, owed: Bill, row: Row, attempts: list[Attempt]) -> None:
         out = row["output_tokens"]
+        self.untold += row["source"] == "none" and call.delivered > 0
         whole = owed.most or call.state == "complete"
         if owed.free or (owed.exact and owed.told and whole):
             due = 0 if owed.free else owed.prompt + owed.most
@@ -297,6 +300,7 @@ class Sums:
             "output_tokens": sum(row["output_tokens"] for row in evidence.rows),
             "difference_of_exact_bills": sum(map(abs, self.exact.values())),
             "open_bills": self.open,
+            "delivered_and_nothing_known": self.untold,
             "open_least_billed_most": [self.least, self.billed, self.most],
             "interrupted": len(behind),
             "interrupted_chunks_behind_generated": _at(behind),
@@ -311,3 +315,16 @@ def _at(values: list[Any]) -> dict[str, Any]:
     last = len(values) - 1
     told = {"p50": values[last // 2], "p99": values[last * 99 // 100], "max": values[-1]}
     return {name: round(value, 4) for name, value in told.items()}
+
+
+def main() -> int:
+    """Judges a folder again."""
+    verdict = judge(gather(Path(sys.argv[1])))
+    for finding in verdict.findings:
+        print(f"{finding.kind} {finding.nonce}: {finding.detail}")
+    print(verdict.figures)
+    return 1 if verdict.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::json::{Kind, Scanner, Wrong};
+use crate::planted;
 use crate::splice::Edit;
 use crate::usage::{self, Usage};
 use crate::vector;
@@ -118,7 +119,11 @@ pub fn read(data: &[u8], style: &Style) -> Result<Chunk, Wrong> {
     if let Some(whole) = usage.found(span.end - 1) {
         reader.chunk.usage_at.0 = whole;
     }
-    if style.hide_usage && reader.chunk.choices && reader.chunk.usage.is_some() {
+    if style.hide_usage
+        && !planted::is("usage_unasked")
+        && reader.chunk.choices
+        && reader.chunk.usage.is_some()
+    {
         reader.chunk.edits = reader.chunk.without_usage();
     }
     let early = reader.chunk.choices && !reader.chunk.finish;

@@ -21,6 +21,7 @@ pub mod jwt;
 pub mod lacks;
 pub mod limit;
 pub mod merge;
+pub mod planted;
 pub mod profile;
 pub mod record;
 pub mod refusal;

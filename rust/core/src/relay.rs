@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::chunk::{self, Chunk, Style};
 use crate::endpoint::Dialect;
+use crate::planted;
 use crate::refusal::{Kind, Refusal};
 use crate::responses::Stream;
 use crate::splice::{self, Edit};
@@ -148,7 +149,10 @@ impl Relay {
         let mut kept = 0;
         let so_far = |kept: usize| BytesMut::from(events.get(..kept).unwrap_or_default());
         for event in sse::split(&events) {
-            let act = self.event(event);
+            let mut act = self.event(event);
+            if planted::is("event_lost") && self.events == 5 && matches!(act, Act::Keep) {
+                act = Act::Drop
+            }
             let due = self.finish.due();
             if !due.is_empty() {
                 copy.get_or_insert_with(|| so_far(kept)).extend_from_slice(&due);
@@ -195,7 +199,7 @@ impl Relay {
     pub fn end(&mut self, clean: bool) -> Pushed {
         self.finish.release();
         let held = self.finish.due();
-        if self.finished && clean && self.reframer.pending() == 0 {
+        if planted::is("done_faked") || self.finished && clean && self.reframer.pending() == 0 {
             let done = if self.options.dialect == Dialect::Chunks { DONE } else { b"" };
             let events = [&held, self.last.event(), done].concat().into();
             return self.told(Pushed { events, then: Then::Done });

@@ -5,6 +5,7 @@
 
 use crate::bounds;
 use crate::json::{Kind, Scanner, Wrong};
+use crate::planted;
 
 /// Token counts of one call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,6 +91,12 @@ impl Meter {
                 *known = usage;
             }
             known.completion = completion.saturating_add(usage.completion);
+            if planted::is("choices_largest") {
+                known.completion = completion.max(usage.completion)
+            }
+            if planted::is("prompt_per_choice") {
+                known.prompt += usage.prompt
+            }
             known.reasoning = reasoning.saturating_add(usage.reasoning);
             known.suspect = suspect || usage.suspect;
         }
@@ -119,7 +126,9 @@ impl Meter {
 
     /// The backend told a final count. llama.cpp tells one for each of `n` choices: answers add up, the prompt is one.
     pub fn total(&mut self, usage: Usage) {
-        self.total = Some(added(self.total, usage));
+        if !planted::is("final_ignored") {
+            self.total = Some(added(self.total, usage));
+        }
     }
 
     /// The backend told a count with the end of a choice. A count of its own, where one follows, says it again.
@@ -150,6 +159,9 @@ impl Meter {
                 (most(ended, running), Source::EngineRunning)
             }
             (None, Some(ended), _) => (ended, Source::EngineFinal),
+            (None, None, Some(_)) if planted::is("events_first") => {
+                (Usage { completion: self.events, ..Usage::default() }, Source::Estimated)
+            }
             (None, None, Some(running)) => (running, Source::EngineRunning),
             (None, None, None) if self.events > 0 => {
                 (Usage { completion: self.events, ..Usage::default() }, Source::Estimated)
@@ -191,6 +203,9 @@ impl Choices {
         }
         if let Some(choice) = self.0.get_mut(at) {
             *choice = (usage.completion, usage.reasoning);
+        }
+        if planted::is("choices_last") {
+            return usage;
         }
         let sum = |of: fn(&(u64, u64)) -> u64| self.0.iter().map(of).fold(0, u64::saturating_add);
         Usage { completion: sum(|one| one.0), reasoning: sum(|one| one.1), ..usage }
@@ -350,6 +365,9 @@ pub fn timings(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Wrong> {
         Ok(())
     })?;
     usage.prompt = usage.prompt.saturating_add(usage.cached);
+    if planted::is("cached_twice") {
+        usage.prompt += usage.cached
+    }
     Ok(told.then_some(usage))
 }
 

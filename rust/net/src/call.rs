@@ -12,7 +12,7 @@ use levada_core::breaker::Seen;
 use levada_core::endpoint::Dialect;
 use levada_core::record::End;
 use levada_core::refusal::{Kind, Refusal};
-use levada_core::{bounds, route};
+use levada_core::{bounds, planted, route};
 use tokio::time::Instant;
 
 use crate::bring::{Brought, JSON, bring};
@@ -276,6 +276,10 @@ impl Call {
         match turn {
             Turn::Events(events) => Some(events),
             Turn::Last(events) => {
+                if planted::is("settled_on_drop") {
+                    self.state = State::Ended;
+                    return Some(events);
+                }
                 self.end(End::Done);
                 (!events.is_empty()).then_some(events)
             }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use levada_core::endpoint::Endpoint;
+use levada_core::planted;
 use levada_core::record::{End, Record};
 use levada_core::usage::{Meter, Source, Usage};
 
@@ -127,6 +128,9 @@ impl Tally {
         let mut record = self.record(End::Interrupted);
         let begun = self.books.journal.begin(&mut record);
         self.begun = begun;
+        if planted::is("opened_late") && self.stream {
+            return self.begun.take().is_some();
+        }
         self.begun.is_some()
     }
 
@@ -135,6 +139,9 @@ impl Tally {
         self.meter = meter;
         if let Some(begun) = &self.begun {
             let (usage, source) = meter.read();
+            if planted::is("note_skipped") || planted::is("note_behind") && usage.completion % 4 != 1 {
+                return;
+            }
             self.books.journal.note(begun, &usage, source);
         }
     }
@@ -145,17 +152,30 @@ impl Tally {
             return;
         }
         let mut record = self.record(end);
+        spoil(&mut record);
         // What leaves a row in the ledger is counted, and nothing else: the two tell the same.
         if let Some(begun) = &self.begun {
             if let (Some(endpoint), Some((_, metrics))) = (self.endpoint, &self.model) {
                 metrics.finished(endpoint, &record);
+                if planted::is("metrics_twice") && self.stream {
+                    metrics.finished(endpoint, &record);
+                }
             }
             record.call = begun.number();
-            self.entry = self.books.journal.settle(begun, &record);
+            if planted::is("settle_twice") && begun.number() % 8 == 3 {
+                let again = Record { call: begun.number() + (1 << 40), ..record.clone() };
+                self.books.journal.settle(begun, &again);
+            }
+            if !(planted::is("settle_dropped") && begun.number() % 8 == 3) {
+                self.entry = self.books.journal.settle(begun, &record);
+            }
         }
         if let Some(reserved) = self.reserved.take() {
             let took = self.took(end, &reserved);
             reserved.settle(took);
+        }
+        if planted::is("in_flight_leak") && end == End::Cancelled {
+            return;
         }
         self.books.metrics.in_flight.dec();
     }
@@ -226,6 +246,22 @@ impl Drop for Tally {
     fn drop(&mut self) {
         let end = if self.books.is_cutting() { End::Cut } else { End::Cancelled };
         self.settle(end);
+    }
+}
+
+/// Bugs on purpose in what a record tells: see `planted`.
+fn spoil(record: &mut Record<'_>) {
+    if planted::is("cancel_unbilled") && record.end == End::Cancelled {
+        (record.prompt_tokens, record.completion_tokens) = (0, 0);
+    }
+    if planted::is("broken_without_prompt") && record.end == End::Broken {
+        record.prompt_tokens = 0;
+    }
+    if planted::is("reasoning_dropped") {
+        record.reasoning_tokens = 0;
+    }
+    if planted::is("key_lost") && record.stream {
+        record.key = None;
     }
 }
 

@@ -11,6 +11,13 @@ mod error;
 mod gateway;
 mod pure;
 
+/// Plants a bug on purpose: see `levada_core::planted`.
+#[cfg(feature = "planted")]
+#[pyo3::pyfunction]
+fn plant(name: String) {
+    levada_core::planted::plant(name);
+}
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -26,4 +33,8 @@ mod _native {
     use super::gateway::{Caller, Gateway};
     #[pymodule_export]
     use super::pure::{Reframer, Validator};
+
+    #[cfg(feature = "planted")]
+    #[pymodule_export]
+    use super::plant;
 }
