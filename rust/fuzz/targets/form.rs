@@ -5,6 +5,7 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use levada_core::counts::Counts;
 use levada_core::endpoint::{Endpoint, Form};
 use levada_core::form;
 use levada_core::lacks::Lacks;
@@ -34,7 +35,7 @@ fuzz_target!(|body: &[u8]| {
     for endpoint in Endpoint::all().filter(|endpoint| endpoint.form() == Form::Multipart) {
         let Some(rules) = PROFILE.rules(endpoint) else { continue };
         let Ok(request) = request::read_form(&PROFILE, rules, BOUNDARY, body) else { continue };
-        let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), true, &Lacks::default());
+        let edits = request.edits(Some(Name { plain: "up", json: "\"up\"" }), Some(Counts::Usage), &Lacks::default());
         let edited = splice::apply(Bytes::copy_from_slice(body), edits);
         let again = request::read_form(&PROFILE, rules, BOUNDARY, &edited).expect("an edited form is a form");
         assert_eq!(again.model.as_deref(), Some("up"));

@@ -22,7 +22,11 @@ fuzz_target!(|bytes: &[u8]| {
             let event_bytes = if at == 0 { 64 } else { 1 << 20 };
             let several = at == 3;
             let options =
-                || Options { dialect, include_usage: at % 2 == 1, several, style: style.clone(), event_bytes };
+                || {
+                    let include_usage = at % 2 == 1;
+                    let hold_finish = !include_usage && at % 4 == 0;
+                    Options { dialect, include_usage, hold_finish, several, style: style.clone(), event_bytes }
+                };
             let whole = client([bytes], options());
             for size in [1, 3 + bytes.len() % 61] {
                 assert_eq!(whole, client(bytes.chunks(size), options()));

@@ -2,6 +2,7 @@
 #![no_main]
 
 use bytes::Bytes;
+use levada_core::counts::Counts;
 use levada_core::lacks::Lacks;
 use levada_core::profile::Profile;
 use levada_core::endpoint::{Endpoint, Form};
@@ -24,6 +25,9 @@ static LACKS: LazyLock<Vec<Lacks>> = LazyLock::new(|| {
     words.iter().filter_map(|words| Lacks::of(words.iter().copied())).collect()
 });
 
+/// Nothing asked for the meter, or what each kind of backend is asked.
+const ASKED: [Option<Counts>; 4] = [None, Some(Counts::Final), Some(Counts::Usage), Some(Counts::Timings)];
+
 fuzz_target!(|body: &[u8]| {
     let endpoints = PROFILES.iter().flat_map(|profile| {
         let all = Endpoint::all().filter(|endpoint| endpoint.form() == Form::Json);
@@ -35,10 +39,9 @@ fuzz_target!(|body: &[u8]| {
         assert!(is_json(body));
         let upstreams = [None, Some(Name { plain: "up\"stream", json: r#""up\"stream""# })];
         for (upstream, lacks) in upstreams.iter().flat_map(|name| LACKS.iter().map(move |lacks| (*name, lacks))) {
-            for ask_usage in [false, endpoint.asks_usage()] {
-                let edits = request.edits(upstream, ask_usage, lacks);
+            for ask in ASKED.into_iter().filter(|ask| ask.is_none() || endpoint.asks_usage()) {
+                let edits = request.edits(upstream, ask, lacks);
                 let unchanged = edits.is_empty();
-                let asked = edits.iter().any(|edit| edit.with.contains("include_usage") || &*edit.with == "true");
                 let edited = splice::apply(Bytes::copy_from_slice(body), edits);
                 assert!(is_json(&edited));
                 assert!(!unchanged || edited == body);
@@ -49,12 +52,16 @@ fuzz_target!(|body: &[u8]| {
                 let again = request::read(profile, rules, &edited).expect("an edited request is a request");
                 let model = upstream.map_or(request.model.as_deref(), |name| Some(name.plain));
                 assert_eq!(again.model.as_deref(), model);
-                assert_eq!(again.include_usage, request.include_usage || asked);
-                assert!(!asked || (ask_usage && request.stream));
+                let asked = ask.filter(|_| request.stream);
+                assert!(again.include_usage() >= request.include_usage());
+                assert!(again.include_usage() == request.include_usage() || asked.is_some());
+                if let Some(counts) = asked.filter(|_| again.include_usage()) {
+                    assert!(counts == Counts::Final || again.running(counts));
+                }
                 assert!(!(again.wants_base64() && lacks.base64));
                 let rest = |request: &request::Request| (request.stream, request.n, request.max_tokens);
                 assert_eq!(rest(&again), rest(&request));
-                let mut edits = request.edits(upstream, ask_usage, lacks);
+                let mut edits = request.edits(upstream, ask, lacks);
                 edits.extend(request.one_choice(7));
                 let one = splice::apply(Bytes::copy_from_slice(body), edits);
                 assert!(is_json(&one));

@@ -3,6 +3,7 @@
 #![no_main]
 
 use bytes::BytesMut;
+use levada_core::counts::Counts;
 use levada_core::chunk::Style;
 use levada_core::json;
 use levada_core::lacks::Lacks;
@@ -19,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     if json::check(bytes) == Ok(json::Kind::Object)
-        && let Ok(chat) = to_chat(bytes, Lacks { null: true, ..Lacks::default() })
+        && let Ok(chat) = to_chat(bytes, Lacks { null: true, ..Lacks::default() }, Counts::Usage)
     {
         assert!(readable(&chat.body));
         assert!(readable(format!("{{{}}}", chat.echo).as_bytes()) && !chat.echo.contains('\n'));
