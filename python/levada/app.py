@@ -122,7 +122,7 @@ class App:
         issuers = Jwks(gateway, running)
         await issuers.first()
         # Taken down behind the tasks: what the last calls have cost is taken once all have ended.
-        collector = Collector(gateway, Ledger(store))
+        collector = Collector(gateway, Ledger(store, running.prices))
         stack.push_async_callback(collector.end)
         tasks = Tasks()
         stack.push_async_callback(tasks.end)

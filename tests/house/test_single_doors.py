@@ -16,6 +16,7 @@ DOORS = {
     "typer": {
         "cli.py",
         "key_commands.py",
+        "ledger_commands.py",
         "profile_commands.py",
         "terminal.py",
         "usage_command.py",
@@ -25,6 +26,7 @@ DOORS = {
         "config.py",
         "values.py",
         "loading.py",
+        "price_file.py",
         "wording.py",
         "profiles/mistakes.py",
         "profiles/schema.py",
@@ -37,6 +39,8 @@ DOORS = {
         "control/migrations/versions/v0003_calls.py",
     },
     "sqlalchemy": {
+        "control/accounts.py",
+        "control/audit.py",
         "control/ledger.py",
         "control/store.py",
         "control/schema.py",

@@ -105,13 +105,14 @@ class Ledger:
         money = select(what, versions.c.currency, func.sum(table.c.amount))
         money = money.join(versions, versions.c.id == table.c.price)
         money = money.where(table.c.at >= since_ms, table.c.amount.is_not(None))
-        for of, currency, amount in await self._read(money.group_by(what, versions.c.currency)):
+        for row in await self._read(money.group_by(what, versions.c.currency)):
+            of, currency, amount = row
             amounts.setdefault(of, {})[currency] = int(amount)
         return rows
 
     async def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:
         async with self._store.reading() as connection:
-            return (await connection.execute(query)).all()
+            return [*(await connection.execute(query)).all()]
 
     async def _keep(self, connection: AsyncConnection, versions: list[Version]) -> None:
         """Stores versions that are used for the first time, before any row names them."""
