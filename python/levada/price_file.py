@@ -139,6 +139,6 @@ def _problem(name: str, found: document.Document, error: ErrorDetails) -> Proble
     message, hint = wording.message(error), None
     if error["type"] == "extra_forbidden":
         message = f"unknown key '{where[-1]}'"
-        kind: type[Section] = {1: _File, 3: _Version}.get(len(where), _Prices)
-        hint = wording.nearest(str(where[-1]), kind.model_fields)
+        known: dict[int, type[Section]] = {1: _File, 3: _Version}
+        hint = wording.nearest(str(where[-1]), known.get(len(where), _Prices).model_fields)
     return Problem(name, found.lines.get(near, 1), spell(where), message, hint)

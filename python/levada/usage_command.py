@@ -112,9 +112,8 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     if rows:
         writer = csv.DictWriter(sys.stdout, list(rows[0]))
         writer.writeheader()
-        writer.writerows(
-            {**row, "amounts": _money(row)} if "amounts" in row else row for row in rows
-        )
+        for row in rows:
+            writer.writerow({**row, "amounts": _money(row)} if "amounts" in row else row)
 
 
 def _print_table(by: By, rows: list[dict[str, Any]]) -> None:
@@ -125,10 +124,9 @@ def _print_table(by: By, rows: list[dict[str, Any]]) -> None:
     # Without a price list there is nothing to say of money.
     if any(row.get("amounts") or row.get("unpriced") or row.get("price") for row in rows):
         columns = (*columns, "rating" if by is By.CALL else "unpriced", "amount")
-        told = [
-            (*line, _cell(row[columns[-2]]), _money(row))
-            for line, row in zip(told, rows, strict=True)
-        ]
+        state = columns[-2]
+        pairs = zip(told, rows, strict=True)
+        told = [(*line, _cell(row[state]), _money(row)) for line, row in pairs]
     lines = [columns, *told]
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
     for line in lines:

@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import MetaData
+from sqlalchemy import Dialect, MetaData, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from levada.control.rating import UNITS
 
-_INSERT = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-
-_NAMES = ("account", "unit", "debits", "credits")
+_INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 Row = tuple[Any, ...]
 Posting = tuple[str, str, int, int]
@@ -44,8 +42,8 @@ class Accounts:
             columns.index, ("key", "model", "amount", "price")
         )
         self._units = [(name, columns.index(name)) for name in UNITS]
-        balances = metadata.tables["balances"]
-        self._upserts = {dialect: _upsert(make(balances)) for dialect, make in _INSERT.items()}
+        self._balances = metadata.tables["balances"]
+        self._upsert = ""
 
     async def post(
         self, connection: AsyncConnection, rows: Sequence[Row], currencies: Mapping[str, str]
@@ -54,8 +52,10 @@ class Accounts:
         if not rows:
             return
         found = self._postings(rows, currencies)
-        added = [dict(zip(_NAMES, one, strict=True)) for one in found]
-        await connection.execute(self._upserts[connection.dialect.name], added)
+        if not self._upsert:
+            # In the driver's own words, for there may be thousands: one for each key and unit.
+            self._upsert = _upsert(self._balances, connection.dialect)
+        await connection.exec_driver_sql(self._upsert, found)
 
     def _postings(self, rows: Sequence[Row], currencies: Mapping[str, str]) -> list[Posting]:
         """Both sides, one of each account and unit; in one order, so that writers never cross."""
@@ -81,7 +81,9 @@ class Accounts:
         return [(unit, count) for unit, count in sums if count]
 
 
-def _upsert(insert: Any) -> Any:
-    old, new = insert.table.c, insert.excluded
+def _upsert(table: Table, dialect: Dialect) -> str:
+    insert = _INSERT[dialect.name](table)
+    old, new = table.c, insert.excluded
     sums = {"debits": old.debits + new.debits, "credits": old.credits + new.credits}
-    return insert.on_conflict_do_update(index_elements=["account", "unit"], set_=sums)
+    upsert = insert.on_conflict_do_update(index_elements=["account", "unit"], set_=sums)
+    return str(upsert.compile(dialect=dialect))

@@ -76,7 +76,7 @@ def _look(row: Row[Any], versions: dict[str, Version], found: Findings, sums: Su
         found.add(f"call {row.id}: its price list {row.price} is not there")
     else:
         stored = row.rating, row.amount, row.price
-        again = rate(version, row.model, row.ended, tuple(units[unit] for unit in UNITS))  # type: ignore[arg-type]
+        again = rate(version, row.model, row.ended, tuple(units[unit] for unit in UNITS))
         # Without a list it is not known whether there was one yet: that alone is taken on trust.
         if stored != again and not (row.price is None and stored == (UNRATED, None, None)):
             found.add(f"call {row.id}: it says {_spelt(*stored)}, and is {_spelt(*again)}")

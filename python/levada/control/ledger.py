@@ -8,12 +8,12 @@ is new is rated with the prices of its moment and posted to the accounts in the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
-from sqlalchemy import Row, Select, case, func, insert, select
+from sqlalchemy import Select, case, func, insert, select
 
 from levada.control.accounts import Accounts
 from levada.control.rating import UNITS, UNPRICED, UNRATED, Rating, rate
@@ -106,11 +106,10 @@ class Ledger:
         money = money.join(versions, versions.c.id == table.c.price)
         money = money.where(table.c.at >= since_ms, table.c.amount.is_not(None))
         for row in await self._read(money.group_by(what, versions.c.currency)):
-            of, currency, amount = row
-            amounts.setdefault(of, {})[currency] = int(amount)
+            amounts.setdefault(row[0], {})[row[1]] = int(row[2])
         return rows
 
-    async def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:
+    async def _read(self, query: Select[Any]) -> list[Any]:
         async with self._store.reading() as connection:
             return [*(await connection.execute(query)).all()]
 

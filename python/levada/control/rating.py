@@ -56,19 +56,16 @@ def amount(price: Price, units: Units) -> int | None:
     """
     given, made, cached, _created, reasoning, images, audio_ms, characters = units
     cached, reasoning = min(cached, given), min(reasoning, made)
+    used = [(given - cached, price.input), (cached, price.cached)]
+    used += [(made - reasoning, price.output), (reasoning, price.reasoning)]
+    if images or audio_ms or characters:
+        used += [(images * _EACH, price.image), (audio_ms * _SECOND, price.audio_second)]
+        used.append((characters, price.character))
     total = price.request * _EACH
-    for count, cost in (
-        (given - cached, price.input),
-        (cached, price.cached),
-        (made - reasoning, price.output),
-        (reasoning, price.reasoning),
-        (images * _EACH, price.image),
-        (audio_ms * _SECOND, price.audio_second),
-        (characters, price.character),
-    ):
-        if count:
-            if cost is None:
-                return None
+    for count, cost in used:
+        if cost is not None:
             total += count * cost
+        elif count:
+            return None
     found = (total + _HALF) // MICRO
     return found if found <= MOST else None

@@ -95,6 +95,7 @@ def tables() -> MetaData:
         Column("credits", BigInteger, nullable=False),
         CheckConstraint(f"debits BETWEEN 0 AND {2**63 - 1}", name="balances_debits"),
         CheckConstraint(f"credits BETWEEN 0 AND {2**63 - 1}", name="balances_credits"),
+        sqlite_with_rowid=False,
     )
     # One row per kind of thing that is polled for changes. To write is to count up first: the row
     # lock then makes revisions become visible in their order, and a reader never skips one.

@@ -54,4 +54,5 @@ def upgrade() -> None:
         sa.Column("credits", sa.BigInteger, nullable=False),
         sa.CheckConstraint(f"debits BETWEEN 0 AND {2**63 - 1}", name="balances_debits"),
         sa.CheckConstraint(f"credits BETWEEN 0 AND {2**63 - 1}", name="balances_credits"),
+        sqlite_with_rowid=False,
     )
