@@ -49,9 +49,9 @@ class Accounts:
         self, connection: AsyncConnection, rows: Sequence[Row], currencies: Mapping[str, str]
     ) -> None:
         """Adds up rows that are new, in the order of their columns; currencies by version."""
-        if not rows:
-            return
         found = self._postings(rows, currencies)
+        if not found:
+            return
         if not self._upsert:
             # In the driver's own words, for there may be thousands: one for each key and unit.
             self._upsert = _upsert(self._balances, connection.dialect)
