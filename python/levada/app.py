@@ -129,7 +129,7 @@ class App:
         await issuers.first()
         # Taken down behind the tasks: what the last calls have cost is taken once all have ended.
         outbox = Outbox(store, lambda: [hook.name for hook in running.config.webhooks])
-        collector = Collector(gateway, Ledger(store, outbox))
+        collector = Collector(gateway, Ledger(store, running.prices, outbox))
         stack.push_async_callback(collector.end)
         tasks = Tasks()
         stack.push_async_callback(tasks.end)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from levada.prices import Prices
 from levada.values import (
     Address,
     ClaimText,
@@ -268,6 +269,7 @@ class Config(Section):
     profile: ProfileName = "openai"
     hosts: tuple[HostProfile, ...] = ()
     cors: Cors = Cors()
+    prices: FilePath | None = None
     data: FilePath | None = Field(default=Path("data"), validate_default=True)
     threads: Count = Field(default=0, ge=0, le=1024)
     backends: tuple[Backend, ...] = Field(min_length=1)
@@ -302,7 +304,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Enclosed:
-    """What other files hold that a Config names: certificate and key, every `ca`, profiles, JWKs.
+    """What other files hold that a Config names: TLS, every `ca`, profiles, JWKs, the price list.
 
     The first of `profiles` is the usual one; `hosts` has the places of those that names have.
     """
@@ -312,6 +314,7 @@ class Enclosed:
     profiles: tuple[Made, ...] = ()
     hosts: Mapping[str, int] = field(default_factory=dict)
     jwks: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    prices: Prices | None = field(default=None, repr=False)
 
 
 def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:

@@ -16,6 +16,7 @@ DOORS = {
     "typer": {
         "cli.py",
         "key_commands.py",
+        "ledger_commands.py",
         "profile_commands.py",
         "terminal.py",
         "usage_command.py",
@@ -25,6 +26,7 @@ DOORS = {
         "config.py",
         "values.py",
         "loading.py",
+        "price_file.py",
         "wording.py",
         "profiles/mistakes.py",
         "profiles/schema.py",
@@ -38,6 +40,8 @@ DOORS = {
         "control/migrations/versions/v0005_outbox.py",
     },
     "sqlalchemy": {
+        "control/accounts.py",
+        "control/audit.py",
         "control/buckets.py",
         "control/ledger.py",
         "control/outbox.py",
