@@ -76,7 +76,21 @@ def tables() -> MetaData:
         Index("calls_at", "at"),
         Index("calls_key_at", "key", "at"),
     )
-    # What of the ledger a webhook has yet to take, in the order of coming in.
+    _outbox(metadata)
+    _money(metadata)
+    # One row per kind of thing that is polled for changes. To write is to count up first: the row
+    # lock then makes revisions become visible in their order, and a reader never skips one.
+    Table(
+        "revisions",
+        metadata,
+        Column("of", String(32), primary_key=True),
+        Column("revision", BigInteger, nullable=False),
+    )
+    return metadata
+
+
+def _outbox(metadata: MetaData) -> None:
+    """What of the ledger a webhook has yet to take, in the order of coming in."""
     Table(
         "outbox",
         metadata,
@@ -87,6 +101,10 @@ def tables() -> MetaData:
         Index("outbox_destination", "destination", "sequence"),
         Index("outbox_call", "call", "destination", unique=True),
     )
+
+
+def _money(metadata: MetaData) -> None:
+    """Prices and sums."""
     # A version of the price list that a call was rated with, kept for ever; its id is its digest.
     Table(
         "prices",
@@ -108,12 +126,3 @@ def tables() -> MetaData:
         CheckConstraint(f"credits BETWEEN 0 AND {2**63 - 1}", name="balances_credits"),
         sqlite_with_rowid=False,
     )
-    # One row per kind of thing that is polled for changes. To write is to count up first: the row
-    # lock then makes revisions become visible in their order, and a reader never skips one.
-    Table(
-        "revisions",
-        metadata,
-        Column("of", String(32), primary_key=True),
-        Column("revision", BigInteger, nullable=False),
-    )
-    return metadata
