@@ -76,6 +76,19 @@ def tables() -> MetaData:
         Index("calls_at", "at"),
         Index("calls_key_at", "key", "at"),
     )
+    # One row per kind of thing that is polled for changes. To write is to count up first: the row
+    # lock then makes revisions become visible in their order, and a reader never skips one.
+    Table(
+        "revisions",
+        metadata,
+        Column("of", String(32), primary_key=True),
+        Column("revision", BigInteger, nullable=False),
+    )
+    _money(metadata)
+    return metadata
+
+
+def _money(metadata: MetaData) -> None:
     # A version of the price list that a call was rated with, kept for ever; its id is its digest.
     Table(
         "prices",
@@ -97,12 +110,3 @@ def tables() -> MetaData:
         CheckConstraint(f"credits BETWEEN 0 AND {2**63 - 1}", name="balances_credits"),
         sqlite_with_rowid=False,
     )
-    # One row per kind of thing that is polled for changes. To write is to count up first: the row
-    # lock then makes revisions become visible in their order, and a reader never skips one.
-    Table(
-        "revisions",
-        metadata,
-        Column("of", String(32), primary_key=True),
-        Column("revision", BigInteger, nullable=False),
-    )
-    return metadata
