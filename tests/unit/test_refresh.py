@@ -94,7 +94,7 @@ def test_prices_change_with_their_file_unless_it_is_bad(file: Path) -> None:
     assert first is not None and first.versions[0].currency == "EUR"
     list_.write_text("currency: {}\n")
     assert running._look() != seen
-    with pytest.raises(RejectedError, match="prices.yaml:1: currency"):
+    with pytest.raises(RejectedError, match=r"prices\.yaml:1: currency"):
         running.reload()
     assert running.prices() is first
     list_.write_text("currency: CHF\nversions: [{valid_from: 2026-01-01, models: {}}]\n")
