@@ -21,7 +21,6 @@ from levada.values import ModelName
 
 # No price is higher: a thousand million units of a currency.
 _MOST = 10**9 * MICRO
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _micro(value: object) -> int:
@@ -49,7 +48,7 @@ def _moment(value: object) -> int:
     except ValueError:
         raise ValueError("is not a time such as 2026-01-31 or 2026-01-31T12:00:00Z") from None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return (at - _EPOCH) // timedelta(milliseconds=1)
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
 def _currency(value: str) -> str:

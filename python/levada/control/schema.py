@@ -77,7 +77,6 @@ def tables() -> MetaData:
         Index("calls_key_at", "key", "at"),
     )
     _outbox(metadata)
-    _money(metadata)
     # One row per kind of thing that is polled for changes. To write is to count up first: the row
     # lock then makes revisions become visible in their order, and a reader never skips one.
     Table(
@@ -86,25 +85,11 @@ def tables() -> MetaData:
         Column("of", String(32), primary_key=True),
         Column("revision", BigInteger, nullable=False),
     )
+    _money(metadata)
     return metadata
 
 
-def _outbox(metadata: MetaData) -> None:
-    """What of the ledger a webhook has yet to take, in the order of coming in."""
-    Table(
-        "outbox",
-        metadata,
-        # SQLite numbers only what it calls INTEGER by itself.
-        Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-        Column("destination", String(64), nullable=False),
-        Column("call", String(96), nullable=False),
-        Index("outbox_destination", "destination", "sequence"),
-        Index("outbox_call", "call", "destination", unique=True),
-    )
-
-
 def _money(metadata: MetaData) -> None:
-    """Prices and sums."""
     # A version of the price list that a call was rated with, kept for ever; its id is its digest.
     Table(
         "prices",
@@ -125,4 +110,18 @@ def _money(metadata: MetaData) -> None:
         CheckConstraint(f"debits BETWEEN 0 AND {2**63 - 1}", name="balances_debits"),
         CheckConstraint(f"credits BETWEEN 0 AND {2**63 - 1}", name="balances_credits"),
         sqlite_with_rowid=False,
+    )
+
+
+def _outbox(metadata: MetaData) -> None:
+    """What of the ledger a webhook has yet to take, in the order of coming in."""
+    Table(
+        "outbox",
+        metadata,
+        # SQLite numbers only what it calls INTEGER by itself.
+        Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        Column("destination", String(64), nullable=False),
+        Column("call", String(96), nullable=False),
+        Index("outbox_destination", "destination", "sequence"),
+        Index("outbox_call", "call", "destination", unique=True),
     )
