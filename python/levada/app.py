@@ -26,6 +26,8 @@ import structlog
 from levada import loading, snapshot
 from levada.admin.api import Api
 from levada.admin.auth import Guard
+from levada.admin.costs import PATH as COSTS
+from levada.admin.costs import OrganizationCosts
 from levada.admin.usage import BASE, KINDS, OrganizationUsage
 from levada.asgi import Receive, Routes, Scope, Send, raw_path
 from levada.config import Config, Enclosed
@@ -129,7 +131,7 @@ class App:
         await issuers.first()
         # Taken down behind the tasks: what the last calls have cost is taken once all have ended.
         outbox = Outbox(store, lambda: [hook.name for hook in running.config.webhooks])
-        collector = Collector(gateway, Ledger(store, outbox))
+        collector = Collector(gateway, Ledger(store, running.prices, outbox))
         stack.push_async_callback(collector.end)
         tasks = Tasks()
         stack.push_async_callback(tasks.end)
@@ -156,6 +158,7 @@ class App:
             routes.exact("/admin/status", api.status)
             for kind in KINDS:
                 routes.exact(BASE + kind, OrganizationUsage(api, pages))
+            routes.exact(COSTS, OrganizationCosts(api, pages))
             await open_doors(self._inherited, gateway, config, stack)
             departure.when_told(self._inherited.orphaned)
             # What is there now stays: the collector need not look at it again at every turn.

@@ -41,6 +41,7 @@ app = typer.Typer(
 config_app = typer.Typer(help="About levada.yaml.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
 app.add_typer(key_commands.app, name="key")
+app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(profile_commands.app, name="profile")
 app.add_typer(usage_command.app, name="usage")
 app.add_typer(ledger_commands.app, name="ledger")

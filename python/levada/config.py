@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from levada.allowance import Allowance
+from levada.prices import Prices
 from levada.section import Section
 from levada.values import (
     Address,
@@ -286,6 +287,7 @@ class Config(Section):
     profile: ProfileName = "openai"
     hosts: tuple[HostProfile, ...] = ()
     cors: Cors = Cors()
+    prices: FilePath | None = None
     data: FilePath | None = Field(default=Path("data"), validate_default=True)
     threads: Count = Field(default=0, ge=0, le=1024)
     backends: tuple[Backend, ...] = Field(min_length=1)
@@ -324,7 +326,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Enclosed:
-    """What other files hold that a Config names: certificate and key, every `ca`, profiles, JWKs.
+    """What other files hold that a Config names: TLS, every `ca`, profiles, JWKs, the price list.
 
     The first of `profiles` is the usual one; `hosts` has the places of those that names have.
     """
@@ -334,6 +336,7 @@ class Enclosed:
     profiles: tuple[Made, ...] = ()
     hosts: Mapping[str, int] = field(default_factory=dict)
     jwks: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    prices: Prices | None = field(default=None, repr=False)
 
 
 def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:

@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from levada import document, profiles, wording
+from levada import document, price_file, profiles, wording
 from levada.config import Config, Enclosed, Made, Where, contradictions
 from levada.document import ConfigProblems as ConfigProblems
 from levada.document import Problem, spell
+from levada.prices import Prices
 from levada.profiles.compiled import timed
 from levada.references import UnresolvedError, expand
 from levada.tokens import KeySet, NotKeysError, public_keys
@@ -160,6 +161,7 @@ class _Draft:
         self.pems: dict[Path, str] = {}
         self.jwks: dict[Path, KeySet] = {}
         self.made: dict[str, Made] = {}
+        self.prices: Prices | None = None
         self.tried: set[str] = set()
 
     def read(self) -> None:
@@ -214,6 +216,7 @@ class _Draft:
         for where, name in self._profile_names():
             self._try_profile(where, name)
         self._try_origins()
+        self._try_prices()
         try:
             config = Config.model_validate(self.values, context={"base": self.base})
         except ValidationError as error:
@@ -236,6 +239,7 @@ class _Draft:
                 for one in config.auth.jwt
                 if "://" not in one.jwks
             },
+            self.prices,
         )
 
     def _put(self, where: Where, origin: str, value: object) -> None:
@@ -333,6 +337,17 @@ class _Draft:
             if not made.any_origin:
                 message = f"'*' is any origin, which the profile {made.form['name']} rules out"
                 self._problem(("cors", "origins"), message, "name the origins that may ask")
+
+    def _try_prices(self) -> None:
+        named = self.values.get("prices")
+        if not isinstance(named, str) or not named.isprintable():
+            return
+        try:
+            self.prices = price_file.read(str(self.base / named), _text(self.base / named))
+        except UnresolvedError as error:
+            self._problem(("prices",), str(error))
+        except ConfigProblems as error:
+            self.problems += error.problems
 
     def _problem(self, where: Where, message: str, hint: str | None = None) -> None:
         near = where

@@ -92,8 +92,14 @@ def _since(text: str) -> int:
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:
-    """With times that people and programs read."""
+    """With times and amounts that people and programs read."""
+    from levada.prices import decimal
+
     told = dict(row)
+    if told.get("amount") is not None:
+        told["amount"] = decimal(told["amount"])
+    if "amounts" in told:
+        told["amounts"] = {of: decimal(amount) for of, amount in told["amounts"].items()}
     if "at" in told:
         at = datetime.fromtimestamp(told["at"] / MS, UTC)
         told["at"] = at.isoformat(timespec="milliseconds")
@@ -106,17 +112,33 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     if rows:
         writer = csv.DictWriter(sys.stdout, list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow({**row, "amounts": _money(row)} if "amounts" in row else row)
 
 
 def _print_table(by: By, rows: list[dict[str, Any]]) -> None:
     columns: tuple[str, ...] = (by.value, *SUMMED)
     if by is By.CALL:
         columns = ("at", "key", "model", "input_tokens", "output_tokens", "source", "ended")
-    lines = [columns, *(tuple(_cell(row[name]) for name in columns) for row in rows)]
+    told = [tuple(_cell(row[name]) for name in columns) for row in rows]
+    # Without a price list there is nothing to say of money.
+    if any(row.get("amounts") or row.get("unpriced") or row.get("price") for row in rows):
+        columns = (*columns, "rating" if by is By.CALL else "unpriced", "amount")
+        state = columns[-2]
+        pairs = zip(told, rows, strict=True)
+        told = [(*line, _cell(row[state]), _money(row)) for line, row in pairs]
+    lines = [columns, *told]
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
     for line in lines:
         typer.echo("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def _money(row: dict[str, Any]) -> str:
+    """The amount of a call, or the sums of several, each in its currency."""
+    amounts = row.get("amounts")
+    if amounts is None:
+        amounts = {} if row["amount"] is None else {row["currency"]: row["amount"]}
+    return " + ".join(f"{amount} {of}" for of, amount in sorted(amounts.items())) or "-"
 
 
 def _cell(value: object) -> str:

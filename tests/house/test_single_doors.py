@@ -29,6 +29,7 @@ DOORS = {
         "config.py",
         "values.py",
         "loading.py",
+        "price_file.py",
         "wording.py",
         "profiles/mistakes.py",
         "profiles/schema.py",
@@ -43,6 +44,8 @@ DOORS = {
         "control/migrations/versions/v0006_allowances.py",
     },
     "sqlalchemy": {
+        "control/accounts.py",
+        "control/audit.py",
         "control/buckets.py",
         "control/ledger.py",
         "control/outbox.py",

@@ -15,6 +15,7 @@ from levada.control import collector
 from levada.control.collector import Collector
 from levada.control.ledger import DAY_MS, Ledger
 from levada.control.store import Store, StoreError
+from levada.prices import Price, Prices, Version
 
 RECORD = {
     "journal": "j",
@@ -79,9 +80,17 @@ async def test_a_call_has_one_row_however_often_it_is_told(store: Store) -> None
         "cached_tokens": 1,
         "created_tokens": 0,
         "reasoning_tokens": 0,
+        "images": 0,
+        "audio_ms": 0,
+        "characters": 0,
         "source": "backend",
+        "suspect": False,
         "first_byte_us": 7,
         "total_us": 9,
+        "rating": "unrated",
+        "amount": None,
+        "price": None,
+        "currency": None,
     }
     assert (second["id"], second["output_tokens"], second["ended"]) == ("j-1", 2, "interrupted")
 
@@ -104,10 +113,56 @@ async def test_sums(store: Store) -> None:
             "cached_tokens": 1,
             "created_tokens": 0,
             "reasoning_tokens": 0,
+            "unpriced": 0,
+            "amounts": {},
         }
     ]
     assert [row["day"] for row in await ledger.sums("day")] == [0, DAY_MS]
     assert [row["backend"] for row in await ledger.sums("backend")] == [None, "one"]
+
+
+LIST = Version("EUR", 100, {"m": Price(input=100_000, cached=0, output=1_000_000, reasoning=0)})
+LATER = Version("CHF", 200, {"m": Price(input=0, cached=0, output=0, reasoning=0)})
+
+
+@pytest.mark.asyncio
+async def test_a_call_is_rated_with_the_prices_of_its_moment(store: Store) -> None:
+    prices: list[Prices | None] = [None]
+    ledger = Ledger(store, lambda: prices[0])
+    await ledger.take(line(0, at_ms=150))
+    prices[0] = Prices((LIST, LATER))
+    await ledger.take(line(1, at_ms=50) + line(2, at_ms=150) + line(3, at_ms=250))
+    await ledger.take(line(4, at_ms=150, model="n") + line(4, at_ms=150, model="n"))
+    more = {"images": 1, "audio_ms": 0, "characters": 0, "suspect": True}
+    await Ledger(store, lambda: prices[0]).take(line(5, at_ms=250, **more))
+    found = {row["id"]: row for row in await ledger.calls()}
+    ratings = [(row["rating"], row["amount"], row["currency"]) for row in found.values()]
+    assert dict(zip(found, ratings, strict=True)) == {
+        "j-0": ("unrated", None, None),
+        "j-1": ("unpriced", None, None),
+        "j-2": ("rated", 3, "EUR"),
+        "j-3": ("rated", 0, "CHF"),
+        "j-4": ("unpriced", None, "EUR"),
+        "j-5": ("unpriced", None, "CHF"),
+    }
+    assert (found["j-2"]["price"], found["j-3"]["price"]) == (LIST.id, LATER.id)
+    assert (found["j-5"]["images"], found["j-5"]["suspect"]) == (1, True)
+    assert ledger.unpriced == {"m": 1, "n": 1}
+    sums = {row["model"]: (row["amounts"], row["unpriced"]) for row in await ledger.sums("model")}
+    assert sums == {"m": ({"CHF": 0, "EUR": 3}, 2), "n": ({}, 1)}
+
+
+@pytest.mark.asyncio
+async def test_calls_without_a_price_are_said_once_for_each_model(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway = FakeGateway()
+    gateway.lines = [line(0), line(1), line(2, model="n"), line(3, model=None)]
+    carried = Collector(gateway, Ledger(store, lambda: Prices((LIST,))))  # type: ignore[arg-type]
+    await carried.end()
+    gateway.lines = [line(4)]
+    await carried.end()
+    assert capsys.readouterr().out.count("calls have no price") == 3
 
 
 @pytest.mark.asyncio

@@ -73,6 +73,6 @@ def test_the_schema_is_postgresql_too() -> None:
         statements += [CreateIndex(index) for index in table.indexes]
     dialect = make_url("postgresql://").get_dialect()()
     whole = "\n".join(str(statement.compile(dialect=dialect)) for statement in statements)
-    assert whole.count("CREATE TABLE") == 4
+    assert whole.count("CREATE TABLE") == 8
     assert "CREATE UNIQUE INDEX keys_hash" in whole
     assert "created_at BIGINT NOT NULL" in whole

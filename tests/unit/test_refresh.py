@@ -85,6 +85,24 @@ def test_a_bad_file_leaves_the_running_one_in_force(file: Path) -> None:
     assert gateway.counts == {"config_reload_success": 0}
 
 
+def test_prices_change_with_their_file_unless_it_is_bad(file: Path) -> None:
+    list_ = file.parent / "prices.yaml"
+    list_.write_text("currency: EUR\nversions: [{valid_from: 2026-01-01, models: {}}]\n")
+    file.write_text(ONE + "prices: prices.yaml\n")
+    _, running = made(file)
+    first, seen = running.prices(), running._look()
+    assert first is not None and first.versions[0].currency == "EUR"
+    list_.write_text("currency: {}\n")
+    assert running._look() != seen
+    with pytest.raises(RejectedError, match=r"prices\.yaml:1: currency"):
+        running.reload()
+    assert running.prices() is first
+    list_.write_text("currency: CHF\nversions: [{valid_from: 2026-01-01, models: {}}]\n")
+    running.reload()
+    last = running.prices()
+    assert last is not None and last.versions[0].currency == "CHF"
+
+
 def test_what_the_engine_refuses_is_not_taken_either(file: Path) -> None:
     gateway, running = made(file)
     gateway.refusal = ValueError("backends[0].url: no")

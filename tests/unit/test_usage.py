@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from levada.admin.api import Api
 from levada.admin.auth import Guard
+from levada.admin.costs import OrganizationCosts
 from levada.admin.usage import KINDS, OrganizationUsage
 from levada.control import keys
 from levada.control.buckets import Buckets
@@ -121,6 +122,7 @@ class House:
         self.buckets = Buckets(store)
         self.pages = Pages(self.buckets)
         self.organization = OrganizationUsage(api, self.pages)
+        self.costs = OrganizationCosts(api, self.pages)
         self.own = OwnUsage(self.gateway, self.pages, relay)
 
     async def elsewhere(self, scope: Any, receive: Any, send: Any) -> None:
@@ -358,3 +360,56 @@ async def test_an_operator_is_told_what_is_wrong(house: House) -> None:
     assert (status, told["error"]["param"]) == (400, "batch")
     assert (await house.all("completions", "start_time=0", headers=[]))[0] == 404
     assert (await house.all("completions", "start_time=0", headers=INSIDE[:1]))[0] == 401
+
+
+@pytest.mark.asyncio
+async def test_units_are_told_as_they_are_counted(house: House) -> None:
+    await house.used(5, endpoint="images.edits", images=3)
+    await house.used(6, endpoint="audio.speech", characters=40)
+    await house.used(7, endpoint="audio.transcriptions", audio_ms=1500)
+    await house.used(8, endpoint="audio.translations", audio_ms=501)
+    for kind, name, count in (
+        ("images", "images", 3),
+        ("audio_speeches", "characters", 40),
+        ("audio_transcriptions", "seconds", 3),
+    ):
+        _, page = await house.all(kind, f"start_time=0&end_time={DAY}")
+        (result,) = page["data"][0]["results"]
+        assert (result[name], result["object"]) == (count, f"organization.usage.{kind}.result")
+
+
+@pytest.mark.asyncio
+async def test_costs_are_sums_of_what_was_rated(house: House) -> None:
+    text = {"valid_from": 0, "text": "", "currency": "EUR"}
+    async with house.store.writing() as connection:
+        table = house.store.metadata.tables["prices"]
+        await connection.execute(table.insert(), [{"id": "v1", **text}])
+        await connection.execute(table.insert(), [{"id": "v2", **text, "currency": "USD"}])
+    amounts = [("m", 1_500_000, "v1"), ("n", 7, "v1"), ("m", 3, "v2"), ("m", None, None)]
+    for at, (model, amount, price) in enumerate(amounts):
+        await house.used(at, model=model)
+        rated = {"amount": amount, "price": price}
+        rated["rating"] = "unpriced" if amount is None else "rated"
+        async with house.store.writing() as connection:
+            calls = house.store.metadata.tables["calls"]
+            row = calls.c.id == f"j-{at}"
+            await connection.execute(calls.update().where(row).values(rated))
+    path, query = "/v1/organization/costs", f"start_time=0&end_time={DAY}"
+    _, page = await house.ask(house.costs, path, query)
+    result = {"object": "organization.costs.result", "project_id": None, "line_item": None}
+    result |= {"api_key_id": None}
+    euros = {"value": 1.500007, "value_micros": 1_500_007, "currency": "EUR"}
+    dollars = {"value": 3e-06, "value_micros": 3, "currency": "USD"}
+    assert page["data"][0]["results"] == [
+        {**result, "amount": euros},
+        {**result, "amount": dollars},
+    ]
+    _, page = await house.ask(house.costs, path, query + "&group_by=line_item&project_ids=p")
+    assert page["data"][0]["results"] == []
+    _, page = await house.ask(house.costs, path, query + "&group_by=line_item")
+    told = [(one["line_item"], one["amount"]["value_micros"]) for one in page["data"][0]["results"]]
+    assert told == [("m", 1_500_000), ("m", 3), ("n", 7)]
+    for bad, param in (("bucket_width=1h", "bucket_width"), ("limit=181", "limit")):
+        status, told_why = await house.ask(house.costs, path, f"{query}&{bad}")
+        assert (status, told_why["error"]["param"]) == (400, param)
+    assert (await house.ask(house.costs, path, query, headers=[]))[0] == 404

@@ -12,6 +12,10 @@ from typer.testing import CliRunner, Result
 from levada.cli import app
 from levada.control.ledger import Ledger
 from levada.control.store import Store
+from levada.prices import Price, Prices, Version
+
+EUR = Version("EUR", 0, {"m": Price(1_000_000, 1_000_000, 1_000_000, 1_000_000)})
+CHF = Version("CHF", 10, {"m": Price(0, 0, 250_000, 250_000)})
 
 
 @pytest.fixture
@@ -39,6 +43,39 @@ def test_a_table(data: Path) -> None:
     assert [row.split()[0] for row in run(data).stdout.splitlines()] == ["key", "-", "k_a"]
     first = run(data, "--by", "call").stdout.splitlines()[1].split()
     assert first == ["1970-01-01T00:00:00.005+00:00", "k_a", "m", "10", "2", "backend", "done"]
+
+
+@pytest.fixture
+def priced(tmp_path: Path) -> Path:
+    async def fill() -> None:
+        store = await Store.open(tmp_path)
+        await Ledger(store, lambda: Prices((EUR, CHF))).take(
+            line(0) + line(1, model="n") + line(2, at_ms=10, completion_tokens=1_000_000)
+        )
+        await store.close()
+
+    asyncio.run(fill())
+    return tmp_path
+
+
+def test_amounts(priced: Path) -> None:
+    first, *rest = [row.split() for row in run(priced, "--by", "key").stdout.splitlines()]
+    assert first[-2:] == ["unpriced", "amount"]
+    assert rest[0][-6:] == ["1", "0.250000", "CHF", "+", "0.000012", "EUR"]
+    models = [row.split() for row in run(priced, "--by", "model").stdout.splitlines()]
+    assert models[2][-2:] == ["1", "-"]
+    table = [row.split() for row in run(priced, "--by", "call").stdout.splitlines()]
+    assert [row[-3:] for row in table[1:]] == [
+        ["rated", "0.000012", "EUR"],
+        ["done", "unpriced", "-"],
+        ["rated", "0.250000", "CHF"],
+    ]
+    rows = [json.loads(row) for row in run(priced, "--by", "call", "--json").stdout.splitlines()]
+    assert (rows[0]["amount"], rows[0]["currency"], rows[0]["price"]) == ("0.000012", "EUR", EUR.id)
+    assert (rows[1]["amount"], rows[1]["rating"]) == (None, "unpriced")
+    (whole,) = map(json.loads, run(priced, "--json").stdout.splitlines())
+    assert whole["amounts"] == {"CHF": "0.250000", "EUR": "0.000012"}
+    assert run(priced, "--csv").stdout.splitlines()[1].endswith(",1,0.250000 CHF + 0.000012 EUR")
 
 
 def test_json_has_a_record_a_line(data: Path) -> None:

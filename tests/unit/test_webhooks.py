@@ -58,7 +58,7 @@ class House:
         self.gateway: Any = FakeGateway()
         self.running = Running(self.gateway, Source(), self.config(*names), Enclosed(), b"p")
         self.outbox = Outbox(store, lambda: [one.name for one in self.running.config.webhooks])
-        self.ledger = Ledger(store, self.outbox)
+        self.ledger = Ledger(store, outbox=self.outbox)
         self.webhooks = Webhooks(self.gateway, self.outbox, self.running)
 
     @staticmethod

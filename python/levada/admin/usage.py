@@ -7,6 +7,7 @@ is counted under follows from its endpoint alone, so no call is told twice.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import structlog
 from levada.admin.api import refuse
 from levada.asgi import Receive, Scope, Send, raw_path, send_json
 from levada.control.store import StoreError
-from levada.usage.page import TOKENS, Result
+from levada.usage.page import MS, TOKENS, Result
 from levada.usage.query import QueryError, Question, read
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ KINDS = {
     ),
     "embeddings": Kind(("embeddings",), INPUT),
     "moderations": Kind(("moderations",), INPUT),
+    "images": Kind(("images.generations", "images.edits"), {"images": "images"}),
+    "audio_speeches": Kind(("audio.speech",), {"characters": "characters"}),
+    "audio_transcriptions": Kind(
+        ("audio.transcriptions", "audio.translations"), {"seconds": "audio_ms"}
+    ),
 }
 
 
@@ -65,16 +71,7 @@ class OrganizationUsage:
         if not await self.api.admitted("GET", scope, receive, send):
             return
         name = raw_path(scope).removeprefix(BASE)
-        try:
-            page = await self._page(name, KINDS[name], scope["query_string"])
-        except QueryError as error:
-            code = CODES[error.kind]
-            await refuse(send, 400, code, [str(error)], param=error.param)
-        except StoreError as error:
-            log.error("the ledger cannot be read", detail=str(error))
-            await refuse(send, 503, "ledger_unavailable", ["The ledger cannot be read."])
-        else:
-            await send_json(send, 200, page)
+        await told(send, self._page(name, KINDS[name], scope["query_string"]))
 
     async def _page(self, name: str, kind: Kind, query: bytes) -> dict[str, Any]:
         filters = (*FILTERS, "user_ids", *(["batch"] if "batch" in kind.groups else []))
@@ -83,11 +80,26 @@ class OrganizationUsage:
 
         def shape(result: Result) -> Result:
             batch = {"batch": False} if "batch" in question.group_by else {}
-            return {**shaped, **result, **batch}
+            # Whole seconds are told, of which one that has begun is one.
+            audio = {"seconds": -(-result["seconds"] // MS)} if "seconds" in result else {}
+            return {**shaped, **result, **batch, **audio}
 
         only = {FILTERS[name]: values for name, values in question.only.items() if name in FILTERS}
         endpoints = () if _nobodys(question) else kind.endpoints
         return await self.pages.page(question, kind.told, shape, endpoint=endpoints, **only)
+
+
+async def told(send: Send, asked: Awaitable[dict[str, Any]]) -> None:
+    """Sends the page that was asked for, or why there is none."""
+    try:
+        page = await asked
+    except QueryError as error:
+        await refuse(send, 400, CODES[error.kind], [str(error)], param=error.param)
+    except StoreError as error:
+        log.error("the ledger cannot be read", detail=str(error))
+        await refuse(send, 503, "ledger_unavailable", ["The ledger cannot be read."])
+    else:
+        await send_json(send, 200, page)
 
 
 def _nobodys(question: Question) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import FromClause, func, literal, select
 
 if TYPE_CHECKING:
     from levada.control.store import Store
@@ -20,7 +20,8 @@ class Span:
     """Which calls are summed up, and how; times in milliseconds, columns by their names.
 
     Calls opened from `start` up to before `end`, in buckets of `width`, by each of `by` besides
-    (`project` is that of the key). `only` has the values that columns may have.
+    (`project` is that of the key, `currency` that of the price). `only` has the values that columns
+    may have.
     """
 
     start: int
@@ -38,21 +39,30 @@ class Buckets:
         self._store = store
         self._calls = store.metadata.tables["calls"]
         self._keys = store.metadata.tables["keys"]
+        self._prices = store.metadata.tables["prices"]
 
     async def used(self, span: Span, limit: int, skip: int = 0) -> list[dict[str, Any]]:
         """Calls and sums of the buckets that have any, in their order; `bucket` is where each
         begins. StoreError.
         """
-        table, keys = self._calls, self._keys
-        columns = {**table.columns, "project": keys.c.project}
+        table, keys, prices = self._calls, self._keys, self._prices
+        columns = {
+            **table.columns,
+            "project": keys.c.project,
+            "currency": prices.c.currency,
+        }
         # Written into the statement: to PostgreSQL two values are two expressions.
         width = literal(span.width, literal_execute=True)
         bucket = (table.c.at - table.c.at % width).label("bucket")
         by = [columns[name].label(name) for name in span.by]
         sums = [func.sum(table.c[name]).label(name) for name in span.sums]
         query = select(bucket, *by, func.count().label("calls"), *sums)
+        source: FromClause = table
         if "project" in (*span.by, *span.only):
-            query = query.outerjoin_from(table, keys, keys.c.id == table.c.key)
+            source = source.outerjoin(keys, keys.c.id == table.c.key)
+        if "currency" in span.by:
+            source = source.outerjoin(prices, prices.c.id == table.c.price)
+        query = query.select_from(source)
         query = query.where(table.c.at >= span.start, table.c.at < span.end)
         for name, values in span.only.items():
             query = query.where(columns[name].in_(values))

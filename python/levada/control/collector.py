@@ -43,6 +43,7 @@ class Collector:
         self._gateway = gateway
         self._ledger = ledger
         self._told: set[str] = set()
+        self._alarmed: set[str] = set()
         self._caught_up = time.monotonic()
 
     async def run(self) -> None:
@@ -89,4 +90,7 @@ class Collector:
         took = await self._ledger.take(lines)
         if took:
             self._gateway.acknowledge(took)
+        for model in self._ledger.unpriced.keys() - self._alarmed:
+            self._alarmed.add(model)
+            log.error("calls have no price; add it and see `levada ledger check`", model=model)
         return took

@@ -1,20 +1,29 @@
 """The ledger: what every admitted call has cost, one row each, however often it is told.
 
 Law: the only file that writes calls. A row is never changed: its id is the journal's own
-number of the call, which no client can choose, and a second row of the same id is not taken.
+number of the call, which no client can choose, and a second row of the same id is not taken. What
+is new is rated with the prices of its moment and posted to the accounts in the same transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Select, case, func, insert, select
+
+from levada.control.accounts import Accounts
+from levada.control.rating import UNITS, UNPRICED, UNRATED, Rating, rate
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from levada.control.outbox import Outbox
     from levada.control.store import Store
+    from levada.prices import Prices, Version
 
 DAY_MS = 86_400_000
 # What the journal calls each column that it names otherwise.
@@ -26,55 +35,121 @@ _NAMES = {
     "output_tokens": "completion_tokens",
     "source": "usage",
 }
+# What a record need not say.
+_SILENT = {"images": 0, "audio_ms": 0, "characters": 0, "suspect": False}
+# What is no part of a record: the id is made of two, the rating is made here.
+_OWN = ("id", "rating", "amount", "price")
 _SUMS = ("input_tokens", "output_tokens", "cached_tokens", "created_tokens", "reasoning_tokens")
 
 
 class Ledger:
-    """The calls in an open store."""
+    """The calls in an open store. `prices` says which price list there is now, if any.
 
-    def __init__(self, store: Store, outbox: Outbox | None = None) -> None:
+    `unpriced` counts the rows without a price that were taken, by model.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        prices: Callable[[], Prices | None] = lambda: None,
+        outbox: Outbox | None = None,
+    ) -> None:
+        self.unpriced: Counter[str] = Counter()
         self._store = store
+        self._prices = prices
         self._outbox = outbox
         self._calls = store.metadata.tables["calls"]
-        columns = [one.name for one in self._calls.columns if one.name != "id"]
-        self._told = [_NAMES.get(name, name) for name in columns]
+        self._versions = store.metadata.tables["prices"]
+        self._accounts = Accounts(store.metadata)
+        self._kept: set[str] = set()
+        columns = self._calls.columns.keys()
+        told = [name for name in columns if name not in _OWN]
+        self._told = itemgetter(*(_NAMES.get(name, name) for name in told))
+        self._units = slice(told.index(UNITS[0]), told.index(UNITS[-1]) + 1)
+        self._state, self._model = columns.index("rating"), columns.index("model")
         # In the driver's own words: to put a row together takes the toolkit longer than to write.
-        into = f"INSERT OR IGNORE INTO calls (id, {', '.join(columns)})"
-        self._insert = f"{into} VALUES ({', '.join('?' * (1 + len(columns)))})"
+        into = f"INSERT OR IGNORE INTO calls ({', '.join(columns)})"
+        self._insert = f"{into} VALUES ({', '.join('?' * len(columns))})"
 
     async def take(self, lines: bytes) -> int:
         """Writes the journal's lines, all or none; how many there were. StoreError, ValueError."""
         # Read at once: an array is read in a third of the time of its lines.
         records = from_json(b"[" + b",".join(lines.splitlines()) + b"]")
-        rows = [self._row(record) for record in records]
+        prices = self._prices()
+        rows = [self._row(record, prices) for record in records]
         if rows:
-            # The same row again is no news: the journal tells until it knows that it was heard.
+            used = {row[-1] for row in rows} - {None}
+            known = {one.id: one for one in prices.versions} if prices else {}
             async with self._store.writing() as connection:
                 if self._outbox is not None:
                     await self._outbox.fill(connection, [row[0] for row in rows])
-                await connection.exec_driver_sql(self._insert, rows)
+                await self._keep(connection, [known[id] for id in used - self._kept])
+                new = await self._write(connection, rows)
+                currencies = {id: known[id].currency for id in used}
+                await self._accounts.post(connection, new, currencies)
+            self._kept |= used
+            self.unpriced.update(
+                row[self._model] or "" for row in new if row[self._state] == UNPRICED
+            )
         return len(rows)
 
     async def calls(self, since_ms: int = 0) -> list[dict[str, Any]]:
-        """The calls that were opened since then, oldest first."""
-        table = self._calls
-        query = select(table).where(table.c.at >= since_ms).order_by(table.c.at, table.c.id)
-        return await self._read(query)
+        """The calls that were opened since then, oldest first, with the currency of each amount."""
+        table, versions = self._calls, self._versions
+        query = select(table, versions.c.currency)
+        query = query.outerjoin(versions, versions.c.id == table.c.price)
+        query = query.where(table.c.at >= since_ms).order_by(table.c.at, table.c.id)
+        return [dict(row._mapping) for row in await self._read(query)]
 
     async def sums(self, by: str, since_ms: int = 0) -> list[dict[str, Any]]:
-        """Calls and tokens by `key`, `model`, `backend` or `day` (its first millisecond, UTC)."""
-        table = self._calls
+        """Calls, tokens and amounts by `key`, `model`, `backend` or `day` (its first ms, UTC)."""
+        table, versions = self._calls, self._versions
         what = table.c.at - table.c.at % DAY_MS if by == "day" else table.c[by]
         sums = [func.sum(table.c[name]).label(name) for name in _SUMS]
-        query = select(what.label(by), func.count().label("calls"), *sums)
+        unpriced = func.sum(case((table.c.rating == UNPRICED, 1), else_=0)).label("unpriced")
+        query = select(what.label(by), func.count().label("calls"), *sums, unpriced)
         query = query.where(table.c.at >= since_ms).group_by(what).order_by(what)
-        return await self._read(query)
+        rows = [{**row._mapping, "amounts": {}} for row in await self._read(query)]
+        amounts = {row[by]: row["amounts"] for row in rows}
+        money = select(what, versions.c.currency, func.sum(table.c.amount))
+        money = money.join(versions, versions.c.id == table.c.price)
+        money = money.where(table.c.at >= since_ms, table.c.amount.is_not(None))
+        for row in await self._read(money.group_by(what, versions.c.currency)):
+            amounts.setdefault(row[0], {})[row[1]] = int(row[2])
+        return rows
 
-    async def _read(self, query: Select[Any]) -> list[dict[str, Any]]:
+    async def _read(self, query: Select[Any]) -> list[Any]:
         async with self._store.reading() as connection:
-            found: list[Row[Any]] = [*(await connection.execute(query)).all()]
-        return [dict(row._mapping) for row in found]
+            return [*(await connection.execute(query)).all()]
 
-    def _row(self, record: Mapping[str, Any]) -> tuple[Any, ...]:
+    async def _keep(self, connection: AsyncConnection, versions: list[Version]) -> None:
+        """Stores versions that are used for the first time, before any row names them."""
+        table = self._versions
+        for version in versions:
+            known = select(table.c.id).where(table.c.id == version.id)
+            if (await connection.execute(known)).first() is None:
+                row = {name: getattr(version, name) for name in table.columns.keys()}
+                await connection.execute(insert(table).values(row))
+
+    async def _write(
+        self, connection: AsyncConnection, rows: list[tuple[Any, ...]]
+    ) -> list[tuple[Any, ...]]:
+        """Writes those rows that are not there yet, and gives them back."""
+        # The same row again is no news: the journal tells until it knows that it was heard.
+        written = (await connection.exec_driver_sql(self._insert, rows)).rowcount
+        if written == len(rows):
+            return rows
+        # A writer is alone, so the rows of this moment are those of the highest numbers.
+        query = "SELECT id FROM calls ORDER BY rowid DESC LIMIT ?"
+        found = (await connection.exec_driver_sql(query, (written,))).scalars()
+        first = {row[0]: row for row in reversed(rows)}
+        return [first[id] for id in found]
+
+    def _row(self, record: Mapping[str, Any], prices: Prices | None) -> tuple[Any, ...]:
         id = f"{record.get('of') or record['journal']}-{record['call']}"
-        return id, *map(record.get, self._told)
+        told = self._told(record if "suspect" in record else {**_SILENT, **record})
+        rating: Rating = (UNRATED, None, None)
+        if prices is not None:
+            version = prices.at(record["at_ms"])
+            rating = rate(version, record["model"], record["end"], told[self._units])
+        return id, *told, *rating

@@ -34,6 +34,7 @@ class Outbox:
         self._store = store
         self._destinations = destinations
         self._calls = store.metadata.tables["calls"]
+        self._prices = store.metadata.tables["prices"]
         self._outbox = store.metadata.tables["outbox"]
 
     async def fill(self, connection: AsyncConnection, calls: Sequence[str]) -> None:
@@ -45,10 +46,10 @@ class Outbox:
 
     async def first(self, destination: str, limit: int) -> dict[int, dict[str, Any]]:
         """The first calls that wait for this webhook, by their places; StoreError."""
-        outbox, calls = self._outbox, self._calls
-        query = select(outbox.c.sequence, calls).join_from(
-            outbox, calls, calls.c.id == outbox.c.call
-        )
+        outbox, calls, prices = self._outbox, self._calls, self._prices
+        query = select(outbox.c.sequence, calls, prices.c.currency).select_from(outbox)
+        query = query.join(calls, calls.c.id == outbox.c.call)
+        query = query.outerjoin(prices, prices.c.id == calls.c.price)
         query = query.where(outbox.c.destination == destination)
         async with self._store.reading() as connection:
             found = await connection.execute(query.order_by(outbox.c.sequence).limit(limit))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from levada._native import Gateway
     from levada.config import Config, Enclosed, Made
     from levada.control.store import Store
+    from levada.prices import Prices
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +102,10 @@ class Running:
         """The contract that requests are checked with at this host, as the engine has it."""
         return self._enclosed.profiles[self._gateway.profile(host)]
 
+    def prices(self) -> Prices | None:
+        """The price list that calls are rated with, if there is one."""
+        return self._enclosed.prices
+
     def models(self) -> list[str]:
         """The names that clients may ask for now."""
         document = self._document(self.version, self.config, self.served, self._enclosed)
@@ -150,6 +155,7 @@ class Running:
         tls = self.config.listen.tls
         paths = [
             loading.locate(self._source.path),
+            self.config.prices,
             *((tls.certificate, tls.key) if tls else ()),
             *(backend.ca for backend in self.config.backends),
             *(file for made in self._enclosed.profiles for file in made.files),

@@ -7,6 +7,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     ForeignKey,
     Index,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     false,
 )
 
@@ -62,9 +64,16 @@ def tables() -> MetaData:
         Column("cached_tokens", BigInteger, nullable=False),
         Column("created_tokens", BigInteger, nullable=False),
         Column("reasoning_tokens", BigInteger, nullable=False),
+        Column("images", BigInteger, nullable=False, server_default="0"),
+        Column("audio_ms", BigInteger, nullable=False, server_default="0"),
+        Column("characters", BigInteger, nullable=False, server_default="0"),
         Column("source", String(16), nullable=False),
+        Column("suspect", Boolean, nullable=False, server_default=false()),
         Column("first_byte_us", BigInteger, nullable=True),
         Column("total_us", BigInteger, nullable=False),
+        Column("rating", String(16), nullable=False),
+        Column("amount", BigInteger, nullable=True),
+        Column("price", String(32), nullable=True),
         Index("calls_at", "at"),
         Index("calls_key_at", "key", "at"),
     )
@@ -77,7 +86,32 @@ def tables() -> MetaData:
         Column("of", String(32), primary_key=True),
         Column("revision", BigInteger, nullable=False),
     )
+    _money(metadata)
     return metadata
+
+
+def _money(metadata: MetaData) -> None:
+    # A version of the price list that a call was rated with, kept for ever; its id is its digest.
+    Table(
+        "prices",
+        metadata,
+        Column("id", String(32), primary_key=True),
+        Column("currency", String(3), nullable=False),
+        Column("valid_from", BigInteger, nullable=False),
+        Column("text", Text, nullable=False),
+    )
+    # Sums over all calls. A sum that 63 bits cannot hold is refused, not rounded.
+    Table(
+        "balances",
+        metadata,
+        Column("account", String(264), primary_key=True),
+        Column("unit", String(32), primary_key=True),
+        Column("debits", BigInteger, nullable=False),
+        Column("credits", BigInteger, nullable=False),
+        CheckConstraint(f"debits BETWEEN 0 AND {2**63 - 1}", name="balances_debits"),
+        CheckConstraint(f"credits BETWEEN 0 AND {2**63 - 1}", name="balances_credits"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _outbox(metadata: MetaData) -> None:

@@ -28,7 +28,13 @@ TOKENS = {
     "input_cached_tokens": "cached_tokens",
 }
 # The columns that a question may name.
-COLUMNS = {"api_key_id": "key", "model": "model", "project_id": "project"}
+COLUMNS = {
+    "api_key_id": "key",
+    "model": "model",
+    "project_id": "project",
+    "line_item": "model",
+    "currency": "currency",
+}
 
 Result = dict[str, Any]
 

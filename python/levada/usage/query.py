@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl
 
 # How many buckets of each width a page has when nothing is said, and at most; and their seconds.
 WIDTHS = {"1m": (60, 60, 1440), "1h": (3600, 24, 168), "1d": (86400, 7, 31)}
+# The same for costs, which come by the day.
+DAYS = {"1d": (86400, 7, 180)}
 # Names that one list of a query may have.
 NAMES_MAX = 100
 # Everything a query may say, brackets of lists aside.
@@ -51,10 +53,16 @@ class Question:
         return min(self.end, first + self.limit * self.width)
 
 
-def read(text: bytes, now: int, groups: Collection[str], filters: Collection[str] = ()) -> Question:
+def read(
+    text: bytes,
+    now: int,
+    groups: Collection[str],
+    filters: Collection[str] = (),
+    widths: Mapping[str, tuple[int, int, int]] = WIDTHS,
+) -> Question:
     """The question that a query string asks; QueryError."""
     said = _said(text, {*SINGLE, "group_by", *filters})
-    width, usual, most = _width(said)
+    width, usual, most = _width(said, widths)
     if "start_time" not in said:
         message = "Missing required parameter: 'start_time'. It is a time in Unix seconds."
         raise QueryError("missing_parameter", "start_time", message)
@@ -99,11 +107,13 @@ def _said(text: bytes, known: Collection[str]) -> dict[str, list[str]]:
     return said
 
 
-def _width(said: Mapping[str, list[str]]) -> tuple[int, int, int]:
+def _width(
+    said: Mapping[str, list[str]], widths: Mapping[str, tuple[int, int, int]]
+) -> tuple[int, int, int]:
     (word,) = said.get("bucket_width", ["1d"])
-    if word not in WIDTHS:
-        raise _invalid("bucket_width", f"'{word[:64]}' is not one of {_words(WIDTHS)}")
-    return WIDTHS[word]
+    if word not in widths:
+        raise _invalid("bucket_width", f"'{word[:64]}' is not one of {_words(widths)}")
+    return widths[word]
 
 
 def _number(said: Mapping[str, list[str]], name: str, least: int, most: int) -> int:
