@@ -42,8 +42,8 @@ _SHOWN = 80
 
 
 def is_secret(where: Where) -> bool:
-    """Whether the value at this place, or in it, must not be shown: a backend's key."""
-    return where[:1] == ("backends",) and where[2:3] == ("key",)
+    """Whether the value at this place, or in it, must not be shown: a backend's key, the store."""
+    return where[:1] == ("store",) or (where[:1] == ("backends",) and where[2:3] == ("key",))
 
 
 def sentence(error: ErrorDetails, written: Mapping[Where, str]) -> tuple[str, str | None]:

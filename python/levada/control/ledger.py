@@ -10,10 +10,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import BigInteger, Row, Select, cast, func, literal, select
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from levada.control.store import Store
+
+Cells = tuple[Any, ...]
+"""The values of a row, in the order of the table's columns."""
 
 DAY_MS = 86_400_000
 # What the journal calls each column that it names otherwise.
@@ -36,20 +41,17 @@ class Ledger:
         self._calls = store.metadata.tables["calls"]
         columns = [one.name for one in self._calls.columns if one.name != "id"]
         self._told = [_NAMES.get(name, name) for name in columns]
-        # In the driver's own words: to put a row together takes the toolkit longer than to write.
-        into = f"INSERT OR IGNORE INTO calls (id, {', '.join(columns)})"
-        self._insert = f"{into} VALUES ({', '.join('?' * (1 + len(columns)))})"
 
     async def take(self, lines: bytes) -> int:
         """Writes the journal's lines, all or none; how many there were. StoreError, ValueError."""
         # Read at once: an array is read in a third of the time of its lines.
         records = from_json(b"[" + b",".join(lines.splitlines()) + b"]")
-        rows = [self._row(record) for record in records]
+        # Of rows with one id the first counts, within a batch as in the store.
+        rows = {row[0]: row for row in map(self._row, reversed(records))}
         if rows:
-            # The same row again is no news: the journal tells until it knows that it was heard.
             async with self._store.writing() as connection:
-                await connection.exec_driver_sql(self._insert, rows)
-        return len(rows)
+                await self._write(connection, [*reversed(rows.values())])
+        return len(records)
 
     async def calls(self, since_ms: int = 0) -> list[dict[str, Any]]:
         """The calls that were opened since then, oldest first."""
@@ -60,17 +62,23 @@ class Ledger:
     async def sums(self, by: str, since_ms: int = 0) -> list[dict[str, Any]]:
         """Calls and tokens by `key`, `model`, `backend` or `day` (its first millisecond, UTC)."""
         table = self._calls
-        what = table.c.at - table.c.at % DAY_MS if by == "day" else table.c[by]
-        sums = [func.sum(table.c[name]).label(name) for name in _SUMS]
+        # Written out: PostgreSQL does not take two parameters of one value for the same grouping.
+        day = literal(DAY_MS, literal_execute=True)
+        what = table.c.at - table.c.at % day if by == "day" else table.c[by]
+        sums = [cast(func.sum(table.c[name]), BigInteger).label(name) for name in _SUMS]
         query = select(what.label(by), func.count().label("calls"), *sums)
-        query = query.where(table.c.at >= since_ms).group_by(what).order_by(what)
+        query = query.where(table.c.at >= since_ms).group_by(what).order_by(what.nulls_first())
         return await self._read(query)
+
+    async def _write(self, connection: AsyncConnection, rows: list[Cells]) -> list[Cells]:
+        """Writes rows; those that are new, for the journal tells until it knows it was heard."""
+        return await self._store.add(connection, self._calls, rows)
 
     async def _read(self, query: Select[Any]) -> list[dict[str, Any]]:
         async with self._store.reading() as connection:
             found: list[Row[Any]] = [*(await connection.execute(query)).all()]
         return [dict(row._mapping) for row in found]
 
-    def _row(self, record: Mapping[str, Any]) -> tuple[Any, ...]:
+    def _row(self, record: Mapping[str, Any]) -> Cells:
         id = f"{record.get('of') or record['journal']}-{record['call']}"
         return id, *map(record.get, self._told)
