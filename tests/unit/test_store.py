@@ -3,18 +3,21 @@
 import asyncio
 import contextlib
 import os
-import sqlite3
 import stat
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import select, text
 
 from levada.config import Storage
 from levada.control import sqlite
-from levada.control.store import Key, Store, StoreError
+from levada.control import store as stored
+from levada.control.store import Key, Store, StoreAwayError, StoreError
 
 KEY = Key("k_1", "one", b"\x01" * 32, "abcd", 1000.5)
 
@@ -214,18 +217,80 @@ async def test_a_pepper_that_another_process_made_meanwhile_stays(
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "pepper").write_text("ab" * 32)
     (tmp_path / "levada.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(StoreError, match="the store: file is not a database"):
+    with pytest.raises(StoreError, match=r"the store in .*: file is not a database"):
         await Store.open(tmp_path)
 
 
 @pytest.mark.asyncio
-async def test_a_newer_store_is_left_alone(tmp_path: Path) -> None:
-    async with opened(tmp_path):
-        pass
-    with contextlib.closing(sqlite3.connect(tmp_path / "levada.db")) as database, database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
+async def test_a_newer_store_is_left_alone(tmp_path: Path, storage: Storage) -> None:
+    async with opened(tmp_path, storage) as store, store.writing() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreError, match="step 9999, which this Levada does not know"):
+        await Store.open(tmp_path, storage=storage)
+
+
+@pytest.mark.asyncio
+async def test_another_pepper_is_refused(tmp_path: Path, storage: Storage) -> None:
+    given = storage.model_copy(update={"pepper": SecretStr("ab" * 32)})
+    async with opened(tmp_path, given) as store:
+        assert store.pepper == b"\xab" * 32
+        assert not (tmp_path / "pepper").exists()
+    with pytest.raises(StoreError, match="pepper is missing"):
+        await Store.open(tmp_path, storage=storage)
+    (tmp_path / "pepper").write_text("cd" * 32)
+    with pytest.raises(StoreError, match="hashed under another pepper than this host has"):
+        await Store.open(tmp_path, storage=storage)
+    async with opened(tmp_path, given):
+        pass
+
+
+@pytest.mark.asyncio
+async def test_a_store_of_before_the_mark_has_its_pepper(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, KEY)
+        async with store.writing() as connection:
+            await connection.execute(text("DELETE FROM peppers"))
+    pepper = (tmp_path / "pepper").read_text()
+    (tmp_path / "pepper").unlink()
+    with pytest.raises(StoreError, match="pepper is missing"):
         await Store.open(tmp_path)
+    (tmp_path / "pepper").write_text(pepper)
+    async with opened(tmp_path) as store:
+        assert await store.keys() == [KEY]
+
+
+@pytest.mark.asyncio
+async def test_what_is_added_and_was_not_there(tmp_path: Path, storage: Storage) -> None:
+    async with opened(tmp_path, storage) as store:
+        table = store.metadata.tables["revisions"]
+        for rows, new in (
+            ([("a", 1), ("b", 2)], [("a", 1), ("b", 2)]),
+            ([("c", 3), ("a", 9), ("d", 4)], [("c", 3), ("d", 4)]),
+            ([("a", 9)], []),
+        ):
+            async with store.writing() as connection:
+                assert await store.add(connection, table, rows) == new
+        async with store.reading() as connection:
+            found = {(row.of, row.revision) for row in await connection.execute(select(table))}
+        assert found == {("keys", 0), ("a", 1), ("b", 2), ("c", 3), ("d", 4)}
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_is_away_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stored, "FIRST_PAUSE_SECONDS", 0.01)
+    there, tries = Store.open, [StoreAwayError("gone"), StoreAwayError("gone")]
+
+    async def late(data: Path, **options: Any) -> Store:
+        if tries:
+            raise tries.pop()
+        return await there(data, **options)
+
+    monkeypatch.setattr(Store, "open", late)
+    store = await stored.opened(tmp_path, Storage())
+    await store.close()
+    assert capsys.readouterr().out.count("nothing is served until it is back") == 2
 
 
 def test_live() -> None:

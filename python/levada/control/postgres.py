@@ -101,15 +101,15 @@ class Postgres:
     async def add(
         self, connection: AsyncConnection, table: Table, rows: Sequence[Row]
     ) -> list[Row]:
-        """Writes rows of all columns, no two with one id; those whose id was not there before."""
+        """Writes rows, no two of one id (their first column); those whose id was not there yet."""
         staged = _staged(table)
         await connection.execute(CreateTable(staged, if_not_exists=True))
         driver: Any = (await connection.get_raw_connection()).driver_connection
-        names = table.columns.keys()
+        names, (id,) = table.columns.keys(), table.primary_key
         await driver.copy_records_to_table(staged.name, records=rows, columns=names)
         insert = postgresql.insert(table).from_select(names, select(staged))
-        insert = insert.on_conflict_do_nothing(index_elements=[table.c.id])
-        new = set((await connection.execute(insert.returning(table.c.id))).scalars())
+        insert = insert.on_conflict_do_nothing(index_elements=[id])
+        new = set((await connection.execute(insert.returning(id))).scalars())
         return [row for row in rows if row[0] in new]
 
     def look(self) -> Look | None:

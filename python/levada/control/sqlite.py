@@ -29,10 +29,10 @@ _SETTLED_NS = 100_000_000
 class Sqlite:
     """The file `levada.db` in the folder `data`."""
 
-    name = "the store"
     failures: tuple[type[Exception], ...] = (SQLAlchemyError,)
 
     def __init__(self, data: Path) -> None:
+        self.name = f"the store in {data}"
         self._file = data / _FILE
         self._engine = _engine(self._file)
         self._writer = self._engine.execution_options(**{_BEGIN: "IMMEDIATE"})
@@ -58,8 +58,8 @@ class Sqlite:
     async def add(
         self, connection: AsyncConnection, table: Table, rows: Sequence[Row]
     ) -> list[Row]:
-        """Writes rows of all columns, no two with one id; those whose id was not there before."""
-        id = table.c.id
+        """Writes rows, no two of one id (their first column); those whose id was not there yet."""
+        (id,) = table.primary_key
         # Compiled by hand: the toolkit takes longer to put a row together than to write it.
         insert = sqlite.insert(table).on_conflict_do_nothing(index_elements=[id])
         words = str(insert.compile(dialect=connection.dialect))

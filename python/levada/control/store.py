@@ -165,7 +165,7 @@ class Store:
     async def add(
         self, connection: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]
     ) -> list[tuple[Any, ...]]:
-        """Writes rows of all columns, no two with one id; those whose id was not there before."""
+        """Writes rows, no two of one id (their first column); those whose id was not there yet."""
         return await self._database.add(connection, table, rows)
 
     @asynccontextmanager
