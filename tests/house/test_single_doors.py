@@ -35,16 +35,20 @@ DOORS = {
         "control/migrations/versions/v0001_keys.py",
         "control/migrations/versions/v0002_limits.py",
         "control/migrations/versions/v0003_calls.py",
+        "control/migrations/versions/v0007_peppers.py",
     },
+    "asyncpg": {"control/postgres.py"},
     "sqlalchemy": {
         "control/ledger.py",
+        "control/postgres.py",
+        "control/sqlite.py",
         "control/store.py",
         "control/schema.py",
         "control/migrations/__init__.py",
         "control/migrations/versions/v0001_keys.py",
         "control/migrations/versions/v0002_limits.py",
         "control/migrations/versions/v0003_calls.py",
-        "server.py",  # the name of an exception
+        "control/migrations/versions/v0007_peppers.py",
     },
 }
 # A module that is made of the engine's own functions gets its place here, one file each.
