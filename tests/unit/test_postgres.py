@@ -64,6 +64,7 @@ async def test_a_server_that_is_shut_down_is_away(
 ) -> None:
     """The connection dies under a statement; the next one has another."""
     store = await Store.open(tmp_path, storage=at(postgresql.database()))
+    assert store.look() is None  # there is no file to look at: it has to be asked
     with pytest.raises(StoreAwayError):
         async with store.reading() as connection:
             await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
