@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import postgres
 import pytest
 import served
 from engine import Engine, write_tiny_model
 from upstream import ScriptedBackend
+
+from levada.config import Storage
 
 # How long an example takes says what else the machine does, not whether it is right.
 hypothesis.settings.register_profile("levada", deadline=None)
@@ -73,3 +76,33 @@ def llamacpp(tiny_model: Path) -> Iterator[Engine]:
     """The real llama.cpp server, shared by all tests: do not stop it."""
     with Engine(tiny_model) as engine:
         yield engine
+
+
+def started() -> postgres.Server:
+    programs = postgres.found()
+    if programs is None:
+        pytest.skip("there is no PostgreSQL: install Debian's package 'postgresql'")
+    return postgres.Server(programs)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.Server]:
+    """A real PostgreSQL, shared by all tests: do not stop it."""
+    with started() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def postgresql_to_stop() -> Iterator[postgres.Server]:
+    """Another for a file that does stop it, and starts it again."""
+    with started() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest) -> Storage:
+    """Where a store is kept: each of the two databases in turn."""
+    if request.param == "sqlite":
+        return Storage()
+    server: postgres.Server = request.getfixturevalue("postgresql")
+    return Storage.model_validate({"url": server.database()})

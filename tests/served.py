@@ -23,6 +23,9 @@ class Levada:
     def __init__(self, arguments: list[str], data: Path, environment: dict[str, str]) -> None:
         self.arguments = arguments
         self.data = data
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("LEVADA_")
+        } | environment
         self.base = self.admin = self.key = ""
         self.lines: list[str] = []
         self.spoke = threading.Condition()
@@ -31,8 +34,7 @@ class Levada:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={name: v for name, v in os.environ.items() if not name.startswith("LEVADA_")}
-            | environment,
+            env=self.environment,
             start_new_session=True,
         )
         self.reader = threading.Thread(target=self.listen, daemon=True)
@@ -138,7 +140,9 @@ class Levada:
     def command(self, *arguments: str) -> str:
         """What another `levada` command prints, run on this one's data folder."""
         line = [sys.executable, "-m", "levada", *arguments, "--data", str(self.data)]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            line, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 

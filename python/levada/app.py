@@ -40,7 +40,7 @@ from levada.control.jwks import Jwks
 from levada.control.ledger import Ledger
 from levada.control.outbox import Outbox
 from levada.control.refresh import Keys, Running
-from levada.control.store import Store
+from levada.control.store import Store, opened
 from levada.control.webhooks import Webhooks
 from levada.inference import Inference, relay
 from levada.log import configure
@@ -172,7 +172,9 @@ class App:
     ) -> tuple[Store, Gateway, Running]:
         """Store, engine and what the engine runs on."""
         data = self._data(config, stack)
-        store = await Store.open(data)
+        # What the parent has prepared, whatever the file says by now.
+        place = config if self._inherited is None else self._inherited.config
+        store = await opened(data, place.store)
         stack.push_async_callback(store.close)
         if self._inherited is None:
             await first_key(store)

@@ -28,9 +28,11 @@ from levada.values import (
     Network,
     Number,
     Origin,
+    Pepper,
     ProfileName,
     Seconds,
     Secret,
+    StoreUrl,
     Url,
     WebhookSecret,
     duration,
@@ -231,6 +233,13 @@ class Breaker(Section):
     open_seconds: Seconds = Field(default=5.0, ge=0.01, le=3600)
 
 
+class Storage(Section):
+    """Where keys and ledger are kept; `url` null: SQLite in `data`; `pepper` null: a file there."""
+
+    url: StoreUrl | None = None
+    pepper: Pepper | None = None
+
+
 class Health(Section):
     """How often a backend is probed and how long the answer may take, in seconds."""
 
@@ -289,6 +298,7 @@ class Config(Section):
     cors: Cors = Cors()
     prices: FilePath | None = None
     data: FilePath | None = Field(default=Path("data"), validate_default=True)
+    store: Storage = Storage()
     threads: Count = Field(default=0, ge=0, le=1024)
     backends: tuple[Backend, ...] = Field(min_length=1)
     models: tuple[Model, ...] | None = Field(default=None, min_length=1)
@@ -352,6 +362,7 @@ def contradictions(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     yield from _too_long(tree)
     yield from _too_few(tree)
     yield from _closed(tree)
+    yield from _forgotten(tree)
     listen = _section(tree, "listen")
     port = str(listen.get("port", 8080))
     if port != "0" and port == str(listen.get("admin_port", 8081)):
@@ -419,6 +430,12 @@ def _closed(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
         name = item.get("issuer")
         if isinstance(name, str) and first.setdefault(name, index) != index:
             yield ("auth", "jwt", index, "issuer"), f"'{name}' is auth.jwt[{first[name]}] too"
+
+
+def _forgotten(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
+    store = _section(tree, "store")
+    if store.get("url") and not store.get("pepper") and tree.get("data", "") is None:
+        yield ("store", "pepper"), "is missing: it would end with the temporary data folder"
 
 
 def _too_long(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:

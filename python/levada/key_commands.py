@@ -3,15 +3,12 @@
 The only file that prints a key's text, once, when it is made.
 """
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from levada.terminal import ConfigFlag, DataFlag, JsonFlag, Made, fail, folder
+from levada.terminal import ConfigFlag, DataFlag, JsonFlag, with_store
 
 if TYPE_CHECKING:
     from levada.allowance import Allowance
@@ -61,7 +58,7 @@ def key_create(
         end = None if life is None else store.clock() + life
         return await keys.create(store, name, models=allowed, expires=end, change=said)
 
-    _print_new(*_with_store(data, config, work), as_json)
+    _print_new(*with_store(data, config, work), as_json)
 
 
 @app.command("list")
@@ -71,7 +68,7 @@ def key_list(data: DataFlag = None, config: ConfigFlag = None, as_json: JsonFlag
     async def work(store: "Store") -> list[dict[str, Any]]:
         return [_described(key, store.clock()) for key in await store.keys()]
 
-    found = _with_store(data, config, work)
+    found = with_store(data, config, work)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -88,7 +85,7 @@ def key_revoke(key: KeyId, data: DataFlag = None, config: ConfigFlag = None) -> 
     """End a key now."""
     from levada.control import keys
 
-    _with_store(data, config, lambda store: keys.revoke(store, key))
+    with_store(data, config, lambda store: keys.revoke(store, key))
     typer.echo(f"revoked: {key}")
 
 
@@ -112,7 +109,7 @@ def key_change(
     from levada.control import keys
 
     change = keys.Change(tenant, project, rpm, exhausted, _limits(limits))
-    _with_store(data, config, lambda store: keys.change(store, key, change))
+    with_store(data, config, lambda store: keys.change(store, key, change))
     typer.echo(f"changed: {key}")
 
 
@@ -128,29 +125,8 @@ def key_rotate(
     from levada.control import keys
 
     seconds = _seconds("--overlap", overlap)
-    made = _with_store(data, config, lambda store: keys.rotate(store, key, seconds))
+    made = with_store(data, config, lambda store: keys.rotate(store, key, seconds))
     _print_new(*made, as_json)
-
-
-def _with_store(
-    data: Path | None, config: Path | None, work: "Callable[[Store], Awaitable[Made]]"
-) -> Made:
-    from levada.control.keys import KeyRefusedError
-    from levada.control.store import Store
-
-    place = folder(data, config)
-
-    async def run() -> Made:
-        store = await Store.open(place)
-        try:
-            return await work(store)
-        finally:
-            await store.close()
-
-    try:
-        return asyncio.run(run())
-    except (KeyRefusedError, OSError) as error:
-        fail(str(error))
 
 
 def _limits(text: str | None) -> "Allowance | None":

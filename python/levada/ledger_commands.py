@@ -3,17 +3,12 @@
 Law: it reads and changes nothing, beside a server that runs or without one. Exit 0: all is well.
 """
 
-import asyncio
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import typer
 
-from levada.terminal import ConfigFlag, DataFlag, JsonFlag, fail, folder
-
-if TYPE_CHECKING:
-    from levada.control.audit import Findings
+from levada.terminal import ConfigFlag, DataFlag, JsonFlag, fail, folder, with_store
 
 app = typer.Typer(help="About the bill.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -47,21 +42,8 @@ def verify(as_json: JsonFlag = False, data: DataFlag = None, config: ConfigFlag 
 def check(data: DataFlag = None, config: ConfigFlag = None, as_json: JsonFlag = False) -> None:
     """Add up all accounts and rate all calls anew. 1: something differs."""
     from levada.control.audit import audit
-    from levada.control.store import Store
 
-    place = folder(data, config)
-
-    async def run() -> "Findings":
-        store = await Store.open(place)
-        try:
-            return await audit(store)
-        finally:
-            await store.close()
-
-    try:
-        found = asyncio.run(run())
-    except OSError as error:
-        fail(str(error))
+    found = with_store(data, config, audit)
     unpriced = +found.unpriced
     if as_json:
         told = {"ok": not found.problems, **asdict(found), "unpriced": dict(unpriced)}

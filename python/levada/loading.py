@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from levada import document, price_file, profiles, wording
-from levada.config import Config, Enclosed, Made, Where, contradictions
+from levada.config import Config, Enclosed, Made, Storage, Where, contradictions
 from levada.document import ConfigProblems as ConfigProblems
 from levada.document import Problem, spell
 from levada.prices import Prices
@@ -100,6 +100,15 @@ def data_folder(source: Source, environ: Environ | None = None) -> Path | None:
         default: Path = Config.model_fields["data"].default
         return default
     return load(path, source.overrides, environ).data
+
+
+def storage(source: Source, environ: Environ | None = None) -> Storage:
+    """Where keys and ledger are kept, for a command that needs nothing else; ConfigProblems."""
+    overrides = source.overrides
+    if locate(source.path, environ) is None:
+        # Nobody calls it: without a file and without a backend there is no Config.
+        overrides = replace(overrides, backends=("http://localhost",))
+    return Source(source.path, overrides).load(environ).store
 
 
 def _limited(made: Made, config: Config) -> Made:
@@ -194,6 +203,10 @@ class _Draft:
         self._choose(("door",), "door", flags.door)
         self._choose(("profile",), "profile", flags.profile)
         self._choose(("data",), "data", flags.data)
+        # No flag: what stands on a command line is seen by everybody, and this holds a password.
+        url = self.environ.get("LEVADA_STORE")
+        if url:
+            self._put(("store", "url"), "LEVADA_STORE", url)
 
     def _choose(self, where: Where, flag: str, given: str | int | Path | None) -> None:
         origin = f"--{flag}"

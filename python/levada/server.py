@@ -39,7 +39,7 @@ from levada.sockets import BACKLOG, address, bind, bind_local
 
 if TYPE_CHECKING:
     from levada.app import App
-    from levada.config import Config, Enclosed
+    from levada.config import Config, Enclosed, Storage
     from levada.loading import Source
 
 log = structlog.get_logger(__name__)
@@ -228,25 +228,41 @@ def _told(pipe: Connection, work: Callable[..., object], given: tuple[Any, ...])
         pipe.send(error)
 
 
-def prepare(data: Path, given: str | None) -> str | None:
+def prepare(data: Path, given: str | None, storage: Storage | None = None) -> str | None:
     """The store, made or migrated, with at least one key in it; the text of a key made here."""
-    from sqlalchemy.exc import SQLAlchemyError
-
     from levada.control import keys
-    from levada.control.store import Store, StoreError
+    from levada.control.store import Store, StoreAwayError, StoreError
 
     async def run() -> str | None:
-        store = await Store.open(data)
+        store = await Store.open(data, storage=storage)
         try:
             return await keys.ensure_first(store, given)
         finally:
             await store.close()
 
+    # Types that the parent knows without importing the store.
     try:
         return asyncio.run(run())
-    except (StoreError, SQLAlchemyError) as error:
-        # A type that the parent knows without importing the store.
-        raise ValueError(f"the store in {data}: {getattr(error, 'orig', error)}") from None
+    except StoreAwayError as error:
+        raise ConnectionError(str(error)) from None
+    except StoreError as error:
+        raise ValueError(str(error)) from None
+
+
+def prepared(data: Path, given: str | None, storage: Storage) -> str | None:
+    """The same in a child; a database that is away is waited for, and a signal ends the wait."""
+    pause = FIRST_PAUSE_SECONDS
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while True:
+            try:
+                return in_child(prepare, data, given, storage)
+            except ConnectionError as error:
+                log.error("the store is away; serving begins once it is back", detail=str(error))
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def write_admin(data: Path, url: str, token: str) -> None:
@@ -318,6 +334,8 @@ def serve(
         except (OSError, ValueError) as error:
             print(f"levada: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            return 0
 
 
 def _serve(
@@ -331,7 +349,7 @@ def _serve(
     if data is None:
         data = folder(stack, "levada-data-")
         log.warning("no data folder given: keys and records end with this process")
-    made = in_child(prepare, data, key)
+    made = prepared(data, key, config.store)
     guard = Guard(secrets.token_hex(32), secrets.token_urlsafe(32))
     write_admin(data, address(admin), guard.token)
     print(f"listening: {address(public, 'https' if listen.tls else 'http')}")

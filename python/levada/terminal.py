@@ -1,13 +1,17 @@
-"""What the commands share: their flags, the data folder they mean, and how a command fails.
+"""What the commands share: their flags, the folder and the store they mean, and how one fails.
 
 The only file that ends a command with 1 or 2 and a line on stderr.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from levada.control.store import Store
 
 Made = TypeVar("Made")
 
@@ -46,3 +50,27 @@ def folder(data: Path | None, config: Path | None) -> Path:
     if folder is None:
         fail("this configuration keeps its data in a temporary folder; give --data", 2)
     return folder
+
+
+def with_store(
+    data: Path | None, config: Path | None, work: "Callable[[Store], Awaitable[Made]]"
+) -> Made:
+    """What `work` makes of the store that flags, environment or configuration name."""
+    from levada.control.keys import KeyRefusedError
+    from levada.control.store import Store
+    from levada.loading import Overrides, Source, storage
+
+    place = folder(data, config)
+    kept = loaded(lambda: storage(Source(config, Overrides(data=data))))
+
+    async def run() -> Made:
+        store = await Store.open(place, storage=kept)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(run())
+    except (KeyRefusedError, OSError) as error:
+        fail(str(error))

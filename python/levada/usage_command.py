@@ -3,19 +3,20 @@
 Law: it reads the store and changes nothing; a call is there within a second of its end.
 """
 
-import asyncio
 import csv
 import json
 import sys
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from levada.terminal import ConfigFlag, DataFlag, JsonFlag, fail, folder
+from levada.terminal import ConfigFlag, DataFlag, JsonFlag, with_store
+
+if TYPE_CHECKING:
+    from levada.control.store import Store
 
 MS = 1000
 SUMMED = ("calls", "input_tokens", "output_tokens", "cached_tokens")
@@ -47,8 +48,9 @@ def usage(
     config: ConfigFlag = None,
 ) -> None:
     """Tell what was used: calls and tokens, from the ledger."""
-    place = folder(data, config)
-    rows = [_told(row) for row in _read(place, by, 0 if since is None else _since(since))]
+    since_ms = 0 if since is None else _since(since)
+    found = with_store(data, config, lambda store: _read(store, by, since_ms))
+    rows = [_told(row) for row in found]
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))
@@ -58,24 +60,13 @@ def usage(
         _print_table(by, rows)
 
 
-def _read(data: Path, by: By, since_ms: int) -> list[dict[str, Any]]:
+async def _read(store: "Store", by: By, since_ms: int) -> list[dict[str, Any]]:
     from levada.control.ledger import Ledger
-    from levada.control.store import Store
 
-    async def run() -> list[dict[str, Any]]:
-        store = await Store.open(data)
-        try:
-            ledger = Ledger(store)
-            if by is By.CALL:
-                return await ledger.calls(since_ms)
-            return await ledger.sums(by.value, since_ms)
-        finally:
-            await store.close()
-
-    try:
-        return asyncio.run(run())
-    except OSError as error:
-        fail(str(error))
+    ledger = Ledger(store)
+    if by is By.CALL:
+        return await ledger.calls(since_ms)
+    return await ledger.sums(by.value, since_ms)
 
 
 def _since(text: str) -> int:

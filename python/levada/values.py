@@ -119,6 +119,28 @@ def _sendable(value: SecretStr) -> SecretStr:
     return value
 
 
+def _store_url(value: SecretStr) -> SecretStr:
+    """An address as PostgreSQL's own tools take it, options after '?' included."""
+    text = value.get_secret_value()
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("postgresql", "postgres") and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or not re.fullmatch(r"[!-~]{1,4096}", text) or "#" in text:
+        raise ValueError(
+            "is not an address such as postgresql://user:password@host:5432/name, in which a "
+            "'/', '@', ':' or '#' of the password is written %2F, %40, %3A, %23"
+        )
+    return value
+
+
+def _pepper(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", value.get_secret_value()):
+        raise ValueError("is not 64 hexadecimal digits")
+    return value
+
+
 def _beside(value: Path, info: ValidationInfo) -> Path:
     """A path in a file is relative to that file; the loader names its folder as `base`."""
     if not str(value).isprintable():
@@ -169,6 +191,8 @@ Network = Annotated[str, AfterValidator(_network)]
 Url = Annotated[str, AfterValidator(_url)]
 Secret = Annotated[SecretStr, AfterValidator(_sendable)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
+StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
+Pepper = Annotated[SecretStr, AfterValidator(_pepper)]
 FilePath = Annotated[Path, AfterValidator(_beside)]
 ClaimText = Annotated[str, Field(min_length=1, max_length=1024)]
 Address = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_with_query)]

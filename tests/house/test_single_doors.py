@@ -42,13 +42,17 @@ DOORS = {
         "control/migrations/versions/v0003_calls.py",
         "control/migrations/versions/v0005_outbox.py",
         "control/migrations/versions/v0006_allowances.py",
+        "control/migrations/versions/v0007_peppers.py",
     },
+    "asyncpg": {"control/postgres.py"},
     "sqlalchemy": {
         "control/accounts.py",
         "control/audit.py",
         "control/buckets.py",
         "control/ledger.py",
         "control/outbox.py",
+        "control/postgres.py",
+        "control/sqlite.py",
         "control/store.py",
         "control/schema.py",
         "control/migrations/__init__.py",
@@ -58,6 +62,7 @@ DOORS = {
         "control/migrations/versions/v0005_outbox.py",
         "control/migrations/versions/v0006_allowances.py",
         "server.py",  # the name of an exception
+        "control/migrations/versions/v0007_peppers.py",
     },
 }
 # A module that is made of the engine's own functions gets its place here, one file each.

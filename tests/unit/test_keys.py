@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from levada.allowance import Allowance
+from levada.config import Storage
 from levada.control import keys
 from levada.control.keys import KeyRefusedError
 from levada.control.store import Store, StoreError
@@ -36,8 +37,8 @@ def clock() -> Clock:
 
 
 @pytest_asyncio.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    store = await Store.open(tmp_path, clock)
+async def store(tmp_path: Path, clock: Clock, storage: Storage) -> AsyncIterator[Store]:
+    store = await Store.open(tmp_path, clock, storage)
     yield store
     await store.close()
 

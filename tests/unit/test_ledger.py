@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from fake_gateway import FakeGateway
 
+from levada.config import Storage
 from levada.control import collector
 from levada.control.collector import Collector
 from levada.control.ledger import DAY_MS, Ledger
@@ -46,8 +47,8 @@ def line(call: int, **more: Any) -> bytes:
 
 
 @pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(tmp_path)
+async def store(tmp_path: Path, storage: Storage) -> AsyncIterator[Store]:
+    store = await Store.open(tmp_path, storage=storage)
     yield store
     await store.close()
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from levada import loading, profiles
+from levada.config import Storage
 from levada.document import ConfigProblems
 from levada.loading import Overrides, Source
 
@@ -304,6 +305,28 @@ def test_data_folder(file: Path) -> None:
     assert loading.data_folder(Source(), {"LEVADA_CONFIG": str(file)}) == file.parent / "data"
     file.write_text(f"data: null\n{MINIMAL}")
     assert loading.data_folder(Source(file), {}) is None
+
+
+def test_storage(file: Path) -> None:
+    url = "postgresql://u:canary@h/db"
+    assert loading.storage(Source(), {}) == Storage()
+    found = loading.storage(Source(), {"LEVADA_STORE": url})
+    assert found.url is not None
+    assert found.url.get_secret_value() == url
+    assert "canary" not in repr(found)
+    (file.parent / "pepper").write_text("ab" * 32 + "\n")
+    file.write_text(f"store: {{url: '${{PG}}', pepper: 'file:pepper'}}\n{MINIMAL}")
+    found = loading.storage(Source(file), {"PG": url})
+    assert found.pepper is not None
+    assert found.pepper.get_secret_value() == "ab" * 32
+    for store in ("{url: '${PG}'}", "'${PG}'"):
+        file.write_text(f"store: {store}\n{MINIMAL}")
+        with pytest.raises(ConfigProblems, match="store") as refused:
+            loading.load(file, None, {"PG": "mysql://u:canary@h/db"})
+        assert "canary" not in str(refused.value)
+    file.write_text(f"data: null\nstore: {{url: '{url}'}}\n{MINIMAL}")
+    (missing,) = problems(file, file.read_text())
+    assert missing.endswith("it would end with the temporary data folder")
 
 
 GPU = "backends: [{name: a, url: 'http://b:1'}]\n"

@@ -3,16 +3,19 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from levada.config import Storage
 from levada.control import migrations
 from levada.control.schema import tables
+from levada.control.store import Store
 
 
 @pytest.fixture
@@ -20,12 +23,16 @@ def database(tmp_path: Path) -> Engine:
     return create_engine(f"sqlite:///{tmp_path / 'x.db'}")
 
 
-def test_they_lead_to_the_schema(database: Engine) -> None:
-    with database.begin() as connection:
-        migrations.upgrade(connection)
-    with database.connect() as connection:
+@pytest.mark.asyncio
+async def test_they_lead_to_the_schema(tmp_path: Path, storage: Storage) -> None:
+    def differences(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, tables()) == []
+        return compare_metadata(context, tables())
+
+    store = await Store.open(tmp_path, storage=storage)
+    async with store.reading() as connection:
+        assert await connection.run_sync(differences) == []
+    await store.close()
 
 
 def test_twice_is_once(database: Engine) -> None:
@@ -73,6 +80,6 @@ def test_the_schema_is_postgresql_too() -> None:
         statements += [CreateIndex(index) for index in table.indexes]
     dialect = make_url("postgresql://").get_dialect()()
     whole = "\n".join(str(statement.compile(dialect=dialect)) for statement in statements)
-    assert whole.count("CREATE TABLE") == 8
+    assert whole.count("CREATE TABLE") == 7
     assert "CREATE UNIQUE INDEX keys_hash" in whole
     assert "created_at BIGINT NOT NULL" in whole

@@ -12,7 +12,7 @@ from fake_gateway import FakeGateway
 from levada.config import Config, Enclosed
 from levada.control import keys, refresh
 from levada.control.refresh import Keys, RejectedError, Running
-from levada.control.store import Key, Store
+from levada.control.store import Key, Store, StoreError
 from levada.loading import Source
 from levada.snapshot import Served
 
@@ -203,6 +203,32 @@ async def test_keys_follow_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (_, added), (_, removed) = gateway.seen
     assert [one["id"] for one in added["set"]] == [key.id] == removed["remove"]
     assert held.count == 1
+    task.cancel()
+    await store.close()
+
+
+@pytest.mark.asyncio
+async def test_known_keys_stay_while_the_store_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("KEYS_SECONDS", "AWAY_SECONDS"):
+        monkeypatch.setattr(refresh, name, 0.01)
+    gateway, store = FakeGateway(), await Store.open(tmp_path)
+    held = Keys(gateway, store)  # type: ignore[arg-type]
+    await held.first()
+    ask, failures = store.changes_since, [StoreError("gone"), StoreError("gone")]
+
+    async def changes_since(revision: int) -> tuple[int, list[Key]]:
+        if failures:
+            raise failures.pop()
+        return await ask(revision)
+
+    monkeypatch.setattr(store, "changes_since", changes_since)
+    task = asyncio.create_task(held.run())
+    await keys.create(store, "one")
+    await until(lambda: len(gateway.seen) == 2)
+    assert failures == []
+    assert capsys.readouterr().out.count("the keys cannot be read; those known count") == 1
     task.cancel()
     await store.close()
 

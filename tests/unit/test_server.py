@@ -23,7 +23,7 @@ from granian.constants import Interfaces, Loops
 
 from levada import server, sockets
 from levada.app import App
-from levada.config import Config, Enclosed
+from levada.config import Config, Enclosed, Storage
 from levada.loading import Source
 from levada.server import Supervisor, serve
 
@@ -142,6 +142,37 @@ def test_a_store_that_cannot_be_used_is_an_error_that_the_parent_knows(tmp_path:
         server.prepare(tmp_path, None)
 
 
+def test_a_store_that_is_away_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as nobody:
+        port = nobody.getsockname()[1]
+    url = f"postgresql://someone:canary@127.0.0.1:{port}/db"
+    storage = Storage.model_validate({"url": url})
+    with pytest.raises(ConnectionError, match=f"the store at 127.0.0.1:{port}/db: .*refused|fail"):
+        server.prepare(tmp_path, None, storage)
+    monkeypatch.setattr(server, "FIRST_PAUSE_SECONDS", 0.01)
+    tries = [ConnectionError("away"), ConnectionError("away")]
+
+    def in_child(work: Any, *given: Any) -> str:
+        if tries:
+            raise tries.pop()
+        return "made"
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patched:
+        patched.setattr(server, "in_child", in_child)
+        assert server.prepared(tmp_path, None, storage) == "made"
+    assert signal.getsignal(signal.SIGTERM) == before
+    # A signal ends the wait as it ends the service.
+    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    assert serve(config(data=tmp_path, store={"url": url}), Enclosed(), source=Source()) == 0
+    assert signal.getsignal(signal.SIGTERM) == before
+    output = capsys.readouterr()
+    assert "the store is away; serving begins once it is back" in output.err
+    assert "canary" not in output.err + output.out
+
+
 def test_the_admin_token_is_for_this_user_alone(tmp_path: Path) -> None:
     for token in ("old", "new"):
         server.write_admin(tmp_path, "http://127.0.0.1:1", token)
@@ -228,7 +259,7 @@ def test_what_cannot_be_served_is_said_in_one_line(
         listen = {"port": taken.getsockname()[1]}
         assert serve(config(listen=listen, data=tmp_path), Enclosed(), source=Source()) == 1
     assert capsys.readouterr().err.startswith("levada: cannot listen on 127.0.0.1:")
-    (tmp_path / "levada.db").touch()
+    (tmp_path / "levada.db").write_text("no database" * 100)
     assert serve(config(data=tmp_path), Enclosed(), source=Source()) == 1
     assert f"levada: the store in {tmp_path}: " in capsys.readouterr().err
 

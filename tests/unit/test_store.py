@@ -3,24 +3,28 @@
 import asyncio
 import contextlib
 import os
-import sqlite3
 import stat
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import select, text
 
+from levada.config import Storage
+from levada.control import sqlite
 from levada.control import store as stored
-from levada.control.store import Key, Store, StoreError
+from levada.control.store import Key, Store, StoreAwayError, StoreError
 
 KEY = Key("k_1", "one", b"\x01" * 32, "abcd", 1000.5)
 
 
 @contextlib.asynccontextmanager
-async def opened(data: Path) -> AsyncIterator[Store]:
-    store = await Store.open(data)
+async def opened(data: Path, storage: Storage | None = None) -> AsyncIterator[Store]:
+    store = await Store.open(data, storage=storage)
     try:
         yield store
     finally:
@@ -34,19 +38,19 @@ async def put(store: Store, *keys: Key) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_key_comes_back_as_it_was(tmp_path: Path) -> None:
+async def test_a_key_comes_back_as_it_was(tmp_path: Path, storage: Storage) -> None:
     full = Key("k_2", "ü", b"\x02" * 32, "", 1001.25, ("a", "b"), 2000.125, 3000.0, "k_1")
-    async with opened(tmp_path / "deep" / "data") as store:
+    async with opened(tmp_path / "deep" / "data", storage) as store:
         await put(store, KEY, full)
         assert await store.keys() == [KEY, full]
-    async with opened(tmp_path / "deep" / "data") as again:
+    async with opened(tmp_path / "deep" / "data", storage) as again:
         assert await again.keys() == [KEY, full]
 
 
 @pytest.mark.asyncio
-async def test_changes_since(tmp_path: Path) -> None:
+async def test_changes_since(tmp_path: Path, storage: Storage) -> None:
     other = Key("k_2", "two", b"\x02" * 32, "abcd", 1001.0)
-    async with opened(tmp_path) as reader, opened(tmp_path) as writer:
+    async with opened(tmp_path, storage) as reader, opened(tmp_path, storage) as writer:
         start, none = await reader.changes_since(-1)
         assert none == []
         await put(writer, KEY)
@@ -68,11 +72,11 @@ async def test_a_write_is_seen_without_asking(
     async with opened(tmp_path) as reader, opened(tmp_path) as writer:
         looks = []
         for key in (KEY, replace(KEY, revoked=1002.0)):
-            monkeypatch.setattr(stored, "_SETTLED_NS", 60_000_000_000)
+            monkeypatch.setattr(sqlite, "_SETTLED_NS", 60_000_000_000)
             await put(writer, key)
             assert reader.look() is None  # so recent that another write could look the same
             await asyncio.sleep(0.15)
-            monkeypatch.setattr(stored, "_SETTLED_NS", 100_000_000)
+            monkeypatch.setattr(sqlite, "_SETTLED_NS", 100_000_000)
             looks.append(reader.look())
             await reader.changes_since(-1)
             assert reader.look() == looks[-1] is not None
@@ -80,8 +84,8 @@ async def test_a_write_is_seen_without_asking(
 
 
 @pytest.mark.asyncio
-async def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    async with opened(tmp_path) as store:
+async def test_a_block_that_fails_leaves_nothing(tmp_path: Path, storage: Storage) -> None:
+    async with opened(tmp_path, storage) as store:
         before = await store.changes_since(-1)
         with pytest.raises(RuntimeError):
             async with store.write() as transaction:
@@ -93,8 +97,8 @@ async def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_find(tmp_path: Path) -> None:
-    async with opened(tmp_path) as store:
+async def test_find(tmp_path: Path, storage: Storage) -> None:
+    async with opened(tmp_path, storage) as store:
         await put(store, KEY)
         async with store.write() as transaction:
             assert await transaction.find(id="k_1") == [KEY]
@@ -104,17 +108,23 @@ async def test_find(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_two_keys_with_one_hash_are_refused(tmp_path: Path) -> None:
-    async with opened(tmp_path) as store:
-        with pytest.raises(StoreError, match="UNIQUE") as refused:
+async def test_two_keys_with_one_hash_are_refused(tmp_path: Path, storage: Storage) -> None:
+    async with opened(tmp_path, storage) as store:
+        with pytest.raises(StoreError, match=r"UNIQUE|unique") as refused:
             await put(store, KEY, replace(KEY, id="k_2"))
         assert "0101" not in str(refused.value)
         assert await store.keys() == []
 
 
 @pytest.mark.asyncio
-async def test_writers_of_several_stores_count_without_a_gap(tmp_path: Path) -> None:
-    async with opened(tmp_path) as one, opened(tmp_path) as two, opened(tmp_path) as three:
+async def test_writers_of_several_stores_count_without_a_gap(
+    tmp_path: Path, storage: Storage
+) -> None:
+    async with (
+        opened(tmp_path, storage) as one,
+        opened(tmp_path, storage) as two,
+        opened(tmp_path, storage) as three,
+    ):
 
         async def write(store: Store, start: int) -> None:
             for number in range(start, start + 10):
@@ -127,8 +137,8 @@ async def test_writers_of_several_stores_count_without_a_gap(tmp_path: Path) -> 
 
 
 @pytest.mark.asyncio
-async def test_a_reader_is_not_kept_waiting_by_a_writer(tmp_path: Path) -> None:
-    async with opened(tmp_path) as store, store.write() as transaction:
+async def test_a_reader_is_not_kept_waiting_by_a_writer(tmp_path: Path, storage: Storage) -> None:
+    async with opened(tmp_path, storage) as store, store.write() as transaction:
         await transaction.put(KEY)
         async with asyncio.timeout(2):
             assert await store.keys() == []
@@ -207,18 +217,80 @@ async def test_a_pepper_that_another_process_made_meanwhile_stays(
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "pepper").write_text("ab" * 32)
     (tmp_path / "levada.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(StoreError, match="the store: file is not a database"):
+    with pytest.raises(StoreError, match=r"the store in .*: file is not a database"):
         await Store.open(tmp_path)
 
 
 @pytest.mark.asyncio
-async def test_a_newer_store_is_left_alone(tmp_path: Path) -> None:
-    async with opened(tmp_path):
-        pass
-    with contextlib.closing(sqlite3.connect(tmp_path / "levada.db")) as database, database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
+async def test_a_newer_store_is_left_alone(tmp_path: Path, storage: Storage) -> None:
+    async with opened(tmp_path, storage) as store, store.writing() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreError, match="step 9999, which this Levada does not know"):
+        await Store.open(tmp_path, storage=storage)
+
+
+@pytest.mark.asyncio
+async def test_another_pepper_is_refused(tmp_path: Path, storage: Storage) -> None:
+    given = storage.model_copy(update={"pepper": SecretStr("ab" * 32)})
+    async with opened(tmp_path, given) as store:
+        assert store.pepper == b"\xab" * 32
+        assert not (tmp_path / "pepper").exists()
+    with pytest.raises(StoreError, match="pepper is missing"):
+        await Store.open(tmp_path, storage=storage)
+    (tmp_path / "pepper").write_text("cd" * 32)
+    with pytest.raises(StoreError, match="hashed under another pepper than this host has"):
+        await Store.open(tmp_path, storage=storage)
+    async with opened(tmp_path, given):
+        pass
+
+
+@pytest.mark.asyncio
+async def test_a_store_of_before_the_mark_has_its_pepper(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, KEY)
+        async with store.writing() as connection:
+            await connection.execute(text("DELETE FROM peppers"))
+    pepper = (tmp_path / "pepper").read_text()
+    (tmp_path / "pepper").unlink()
+    with pytest.raises(StoreError, match="pepper is missing"):
         await Store.open(tmp_path)
+    (tmp_path / "pepper").write_text(pepper)
+    async with opened(tmp_path) as store:
+        assert await store.keys() == [KEY]
+
+
+@pytest.mark.asyncio
+async def test_what_is_added_and_was_not_there(tmp_path: Path, storage: Storage) -> None:
+    async with opened(tmp_path, storage) as store:
+        table = store.metadata.tables["revisions"]
+        for rows, new in (
+            ([("a", 1), ("b", 2)], [("a", 1), ("b", 2)]),
+            ([("c", 3), ("a", 9), ("d", 4)], [("c", 3), ("d", 4)]),
+            ([("a", 9)], []),
+        ):
+            async with store.writing() as connection:
+                assert await store.add(connection, table, rows) == new
+        async with store.reading() as connection:
+            found = {(row.of, row.revision) for row in await connection.execute(select(table))}
+        assert found == {("keys", 0), ("a", 1), ("b", 2), ("c", 3), ("d", 4)}
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_is_away_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stored, "FIRST_PAUSE_SECONDS", 0.01)
+    there, tries = Store.open, [StoreAwayError("gone"), StoreAwayError("gone")]
+
+    async def late(data: Path, **options: Any) -> Store:
+        if tries:
+            raise tries.pop()
+        return await there(data, **options)
+
+    monkeypatch.setattr(Store, "open", late)
+    store = await stored.opened(tmp_path, Storage())
+    await store.close()
+    assert capsys.readouterr().out.count("nothing is served until it is back") == 2
 
 
 def test_live() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import FromClause, func, literal, select
+from sqlalchemy import BigInteger, FromClause, cast, func, literal, select
 
 if TYPE_CHECKING:
     from levada.control.store import Store
@@ -55,7 +55,7 @@ class Buckets:
         width = literal(span.width, literal_execute=True)
         bucket = (table.c.at - table.c.at % width).label("bucket")
         by = [columns[name].label(name) for name in span.by]
-        sums = [func.sum(table.c[name]).label(name) for name in span.sums]
+        sums = [cast(func.sum(table.c[name]), BigInteger).label(name) for name in span.sums]
         query = select(bucket, *by, func.count().label("calls"), *sums)
         source: FromClause = table
         if "project" in (*span.by, *span.only):

@@ -13,17 +13,18 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
-from sqlalchemy import Select, case, func, insert, select
+from sqlalchemy import BigInteger, Select, case, cast, func, literal, select
 
 from levada.control.accounts import Accounts
 from levada.control.rating import UNITS, UNPRICED, UNRATED, Rating, rate
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
     from levada.control.outbox import Outbox
     from levada.control.store import Store
     from levada.prices import Prices, Version
+
+Cells = tuple[Any, ...]
+"""The values of a row, in the order of the table's columns."""
 
 DAY_MS = 86_400_000
 # What the journal calls each column that it names otherwise.
@@ -67,31 +68,31 @@ class Ledger:
         self._told = itemgetter(*(_NAMES.get(name, name) for name in told))
         self._units = slice(told.index(UNITS[0]), told.index(UNITS[-1]) + 1)
         self._state, self._model = columns.index("rating"), columns.index("model")
-        # In the driver's own words: to put a row together takes the toolkit longer than to write.
-        into = f"INSERT OR IGNORE INTO calls ({', '.join(columns)})"
-        self._insert = f"{into} VALUES ({', '.join('?' * len(columns))})"
 
     async def take(self, lines: bytes) -> int:
         """Writes the journal's lines, all or none; how many there were. StoreError, ValueError."""
         # Read at once: an array is read in a third of the time of its lines.
         records = from_json(b"[" + b",".join(lines.splitlines()) + b"]")
         prices = self._prices()
-        rows = [self._row(record, prices) for record in records]
+        # Of rows with one id the first counts, within a batch as in the store.
+        told = (self._row(record, prices) for record in reversed(records))
+        rows = [*reversed({row[0]: row for row in told}.values())]
         if rows:
             used = {row[-1] for row in rows} - {None}
             known = {one.id: one for one in prices.versions} if prices else {}
             async with self._store.writing() as connection:
                 if self._outbox is not None:
                     await self._outbox.fill(connection, [row[0] for row in rows])
-                await self._keep(connection, [known[id] for id in used - self._kept])
-                new = await self._write(connection, rows)
+                versions = [known[id] for id in used - self._kept]
+                await self._store.add(connection, self._versions, [*map(self._cells, versions)])
+                new = await self._store.add(connection, self._calls, rows)
                 currencies = {id: known[id].currency for id in used}
                 await self._accounts.post(connection, new, currencies)
             self._kept |= used
             self.unpriced.update(
                 row[self._model] or "" for row in new if row[self._state] == UNPRICED
             )
-        return len(rows)
+        return len(records)
 
     async def calls(self, since_ms: int = 0) -> list[dict[str, Any]]:
         """The calls that were opened since then, oldest first, with the currency of each amount."""
@@ -104,11 +105,13 @@ class Ledger:
     async def sums(self, by: str, since_ms: int = 0) -> list[dict[str, Any]]:
         """Calls, tokens and amounts by `key`, `model`, `backend` or `day` (its first ms, UTC)."""
         table, versions = self._calls, self._versions
-        what = table.c.at - table.c.at % DAY_MS if by == "day" else table.c[by]
-        sums = [func.sum(table.c[name]).label(name) for name in _SUMS]
+        # Written out: PostgreSQL does not take two parameters of one value for the same grouping.
+        day = literal(DAY_MS, literal_execute=True)
+        what = table.c.at - table.c.at % day if by == "day" else table.c[by]
+        sums = [cast(func.sum(table.c[name]), BigInteger).label(name) for name in _SUMS]
         unpriced = func.sum(case((table.c.rating == UNPRICED, 1), else_=0)).label("unpriced")
         query = select(what.label(by), func.count().label("calls"), *sums, unpriced)
-        query = query.where(table.c.at >= since_ms).group_by(what).order_by(what)
+        query = query.where(table.c.at >= since_ms).group_by(what).order_by(what.nulls_first())
         rows = [{**row._mapping, "amounts": {}} for row in await self._read(query)]
         amounts = {row[by]: row["amounts"] for row in rows}
         money = select(what, versions.c.currency, func.sum(table.c.amount))
@@ -122,30 +125,10 @@ class Ledger:
         async with self._store.reading() as connection:
             return [*(await connection.execute(query)).all()]
 
-    async def _keep(self, connection: AsyncConnection, versions: list[Version]) -> None:
-        """Stores versions that are used for the first time, before any row names them."""
-        table = self._versions
-        for version in versions:
-            known = select(table.c.id).where(table.c.id == version.id)
-            if (await connection.execute(known)).first() is None:
-                row = {name: getattr(version, name) for name in table.columns.keys()}
-                await connection.execute(insert(table).values(row))
+    def _cells(self, version: Version) -> Cells:
+        return tuple(getattr(version, name) for name in self._versions.columns.keys())
 
-    async def _write(
-        self, connection: AsyncConnection, rows: list[tuple[Any, ...]]
-    ) -> list[tuple[Any, ...]]:
-        """Writes those rows that are not there yet, and gives them back."""
-        # The same row again is no news: the journal tells until it knows that it was heard.
-        written = (await connection.exec_driver_sql(self._insert, rows)).rowcount
-        if written == len(rows):
-            return rows
-        # A writer is alone, so the rows of this moment are those of the highest numbers.
-        query = "SELECT id FROM calls ORDER BY rowid DESC LIMIT ?"
-        found = (await connection.exec_driver_sql(query, (written,))).scalars()
-        first = {row[0]: row for row in reversed(rows)}
-        return [first[id] for id in found]
-
-    def _row(self, record: Mapping[str, Any], prices: Prices | None) -> tuple[Any, ...]:
+    def _row(self, record: Mapping[str, Any], prices: Prices | None) -> Cells:
         id = f"{record.get('of') or record['journal']}-{record['call']}"
         told = self._told(record if "suspect" in record else {**_SILENT, **record})
         rating: Rating = (UNRATED, None, None)

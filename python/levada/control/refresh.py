@@ -15,6 +15,7 @@ import structlog
 
 from levada import loading, snapshot
 from levada.control.look import Look, look
+from levada.control.store import StoreError
 from levada.snapshot import Served
 from levada.tokens import KeySet
 
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 0.4
 # A new or revoked key counts within a second.
 KEYS_SECONDS = 0.3
+# The same while the store cannot be read.
+AWAY_SECONDS = 1.0
 
 
 class RejectedError(Exception):
@@ -180,12 +183,20 @@ class Keys:
     async def run(self) -> None:
         """What changes from now on. While nothing does, the database is not asked."""
         taken: Look | None = None
+        away = False
         while True:
-            await asyncio.sleep(KEYS_SECONDS)
+            await asyncio.sleep(AWAY_SECONDS if away else KEYS_SECONDS)
             seen = self._store.look()
-            if seen is None or seen != taken:
+            if seen is not None and seen == taken:
+                continue
+            try:
                 await self._take(replace=False)
-                taken = seen
+            except StoreError as error:
+                if not away:
+                    log.error("the keys cannot be read; those known count", detail=str(error))
+                away = True
+            else:
+                taken, away = seen, False
 
     async def _take(self, *, replace: bool) -> None:
         revision, changed = await self._store.changes_since(self._revision)

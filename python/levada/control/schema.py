@@ -78,6 +78,8 @@ def tables() -> MetaData:
         Index("calls_key_at", "key", "at"),
     )
     _outbox(metadata)
+    # One row: the mark of the pepper that the hashes of all keys are made under.
+    Table("peppers", metadata, Column("mark", String(64), primary_key=True))
     # One row per kind of thing that is polled for changes. To write is to count up first: the row
     # lock then makes revisions become visible in their order, and a reader never skips one.
     Table(

@@ -1,37 +1,42 @@
-"""What outlives a restart, in SQLite: the keys, and in a file beside it the pepper they need.
+"""What outlives a restart: the keys and, through `ledger`, what calls have cost.
 
-The only file that connects to a database; `ledger` asks it for connections. Every writer of keys
-counts one revision up, so that a poller in any process
-asks for all that was written since.
+Law: whoever wants the database asks here; `sqlite` and `postgres` are how it is reached. Every
+writer of keys counts one revision up, so that a poller in any process asks for all that was written
+since.
 """
 
-import os
-import secrets
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, event, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+import structlog
+from sqlalchemy import Row, Table, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from levada.control import migrations
-from levada.control.look import Look, look
+from levada.config import Storage
+from levada.control import migrations, pepper
+from levada.control.look import Look
+from levada.control.postgres import Postgres
 from levada.control.schema import tables
+from levada.control.sqlite import Sqlite
 
-_DATABASE = "levada.db"
-_PEPPER = "pepper"
-_BUSY_SECONDS = 10
-_BEGIN = "levada_begin"
-# The times of files count in steps of up to 10 ms: two writes within one leave the same traces.
-_SETTLED_NS = 100_000_000
+log = structlog.get_logger(__name__)
+
+# The pause after a database that was not there, doubled up to the longest.
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 5.0
 
 
 class StoreError(OSError):
     """The store cannot be used; the text says why."""
+
+
+class StoreAwayError(StoreError):
+    """The database is not there, and may be soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,41 +69,61 @@ class Key:
 class Store:
     """An open store. Made by `open`; `pepper` is the secret under which keys are hashed."""
 
-    def __init__(self, file: Path, pepper: bytes, clock: Callable[[], float]) -> None:
-        self.pepper = pepper
+    def __init__(self, database: Sqlite | Postgres, clock: Callable[[], float]) -> None:
+        self.pepper = b""
         self.clock = clock
-        self._file = file
-        self._engine = engine = _engine(file)
-        self._writer = engine.execution_options(**{_BEGIN: "IMMEDIATE"})
         self.metadata = tables()
+        self._database = database
         self._keys = self.metadata.tables["keys"]
 
     @classmethod
-    async def open(cls, data: Path, clock: Callable[[], float] = time.time) -> "Store":
-        """Opens or makes the store in the folder `data` and migrates it; StoreError, OSError."""
+    async def open(
+        cls,
+        data: Path,
+        clock: Callable[[], float] = time.time,
+        storage: Storage | None = None,
+    ) -> "Store":
+        """Opens or makes the store and migrates it; StoreError, OSError.
+
+        `data` is the folder of the files, `storage` says what is not there.
+        """
+        storage = storage or Storage()
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store = cls(data / _DATABASE, _pepper(data), clock)
+        store = cls(_database(data, storage), clock)
         try:
-            with _told():
-                async with store._writer.begin() as connection:
-                    await connection.run_sync(migrations.upgrade)
+            async with store._told(), store._database.migrating() as connection:
+                await connection.run_sync(migrations.upgrade)
+                store.pepper = await store._agreed(connection, data, storage)
         except StoreError:
             await store.close()
             raise
         return store
 
-    def look(self) -> Look | None:
-        """What a write changes, without asking the database: the state of its files.
+    async def _agreed(self, connection: AsyncConnection, data: Path, storage: Storage) -> bytes:
+        """The pepper of this host, which is that of the store."""
+        marks = self.metadata.tables["peppers"]
+        known = (await connection.execute(select(marks.c.mark))).scalar()
+        if storage.pepper is not None:
+            found = bytes.fromhex(storage.pepper.get_secret_value())
+        else:
+            some = (await connection.execute(select(self._keys.c.id).limit(1))).scalar()
+            found = pepper.kept(data, make=known is None and some is None)
+        if known is None:
+            await connection.execute(insert(marks).values(mark=pepper.mark(found)))
+        elif known != pepper.mark(found):
+            raise pepper.PepperError(
+                "the keys are hashed under another pepper than this host has: give all hosts "
+                "of a store the same 'store.pepper', or the same file 'pepper'"
+            )
+        return found
 
-        None while a write was so recent that another could leave the same traces.
-        """
-        seen = look(self._file, Path(f"{self._file}-wal"))
-        newest = max((one[1] for one in seen if one is not None), default=0)
-        return None if time.time_ns() - newest < _SETTLED_NS else seen
+    def look(self) -> Look | None:
+        """What a write changes, without asking the database; None where that cannot be told."""
+        return self._database.look()
 
     async def close(self) -> None:
         """Gives the connections back; the store is not used afterwards."""
-        await self._engine.dispose()
+        await self._database.close()
 
     async def keys(self) -> list[Key]:
         """All keys, also the revoked ones, oldest first."""
@@ -128,17 +153,34 @@ class Store:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that writes, alone; what it wrote counts if the block ends well."""
-        with _told():
-            async with self._writer.begin() as connection:
-                yield connection
+        """A connection that writes; what it wrote counts if the block ends well."""
+        async with self._told(), self._database.writing() as connection:
+            yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection that reads one state of the store."""
-        with _told():
-            async with self._engine.connect() as connection:
-                yield connection
+        async with self._told(), self._database.reading() as connection:
+            yield connection
+
+    async def add(
+        self, connection: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]
+    ) -> list[tuple[Any, ...]]:
+        """Writes rows, no two of one id (their first column); those whose id was not there yet."""
+        return await self._database.add(connection, table, rows)
+
+    @asynccontextmanager
+    async def _told(self) -> AsyncIterator[None]:
+        """The database's errors as StoreError, without the statement and its values."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except (migrations.TooNewError, pepper.PepperError) as error:
+            raise StoreError(f"{self._database.name}: {error}") from None
+        except self._database.failures as error:
+            kind = StoreAwayError if self._database.away(error) else StoreError
+            raise kind(f"{self._database.name}: {_first_line(error)}") from None
 
 
 class Transaction:
@@ -167,15 +209,33 @@ class Transaction:
             await self._connection.execute(insert(self._keys).values(row))
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """The database's errors as StoreError, without the statement and its values."""
+async def opened(data: Path, storage: Storage) -> Store:
+    """The store, waited for while it is away. StoreError, OSError: it is there and of no use."""
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return await Store.open(data, storage=storage)
+        except StoreAwayError as error:
+            log.error("the store is away; nothing is served until it is back", detail=str(error))
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _database(data: Path, storage: Storage) -> Sqlite | Postgres:
+    if storage.url is None:
+        return Sqlite(data)
     try:
-        yield
-    except migrations.TooNewError as error:
-        raise StoreError(str(error)) from None
-    except SQLAlchemyError as error:
-        raise StoreError(f"the store: {getattr(error, 'orig', error)}") from None
+        return Postgres(storage.url.get_secret_value())
+    except ImportError:
+        raise StoreError(
+            "'store.url' names PostgreSQL, whose driver is missing: pip install 'levada[postgres]'"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong; the further lines of a driver tell values."""
+    lines = str(getattr(error, "orig", None) or error).splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _row(key: Key) -> dict[str, Any]:
@@ -218,56 +278,3 @@ def _key(row: Row[Any]) -> Key:
 
 def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1000)
-
-
-def _engine(path: Path) -> AsyncEngine:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-    event.listen(engine.sync_engine, "connect", _prepare)
-    event.listen(engine.sync_engine, "begin", _begin)
-    return engine
-
-
-def _prepare(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN comes too late, and not for DDL
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    mode = connection.get_execution_options().get(_BEGIN, "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {mode}")
-
-
-def _pepper(data: Path) -> bytes:
-    """The pepper; made once, whoever comes first. Without it every stored hash is worthless."""
-    path = data / _PEPPER
-    if not path.exists():
-        if (data / _DATABASE).exists():
-            raise StoreError(f"{path} is missing: no key in {data / _DATABASE} can be checked")
-        _make(path, secrets.token_hex(32))
-    try:
-        pepper = bytes.fromhex(path.read_text())
-    except ValueError:
-        pepper = b""
-    if len(pepper) != 32:
-        raise StoreError(f"{path} does not hold 64 hexadecimal digits")
-    return pepper
-
-
-def _make(path: Path, text: str) -> None:
-    """A private file, whole or not at all; one that another process made first stays."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
