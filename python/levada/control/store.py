@@ -167,7 +167,7 @@ class Store:
         self, connection: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]
     ) -> list[tuple[Any, ...]]:
         """Writes rows, no two of one id (their first column); those whose id was not there yet."""
-        return await self._database.add(connection, table, rows)
+        return await self._database.add(connection, table, rows) if rows else []
 
     @asynccontextmanager
     async def _told(self) -> AsyncIterator[None]:
