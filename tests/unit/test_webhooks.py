@@ -126,10 +126,17 @@ async def test_a_row_that_is_not_written_does_not_wait(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = House(store, "a")
-    monkeypatch.setattr(house.ledger, "_insert", "INSERT INTO nowhere VALUES (?)")
+    fill = house.outbox.fill
+
+    async def filled_in_vain(*given: Any) -> None:
+        await fill(*given)
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(house.outbox, "fill", filled_in_vain)
     with pytest.raises(StoreError):
         await house.ledger.take(lines(0))
     assert await house.outbox.waiting() == {}
+    assert await house.ledger.calls() == []
 
 
 def test_an_event_is_a_cloud_event_of_the_end() -> None:

@@ -75,19 +75,21 @@ class Ledger:
         records = from_json(b"[" + b",".join(lines.splitlines()) + b"]")
         prices = self._prices()
         # Of rows with one id the first counts, within a batch as in the store.
-        told = (self._row(record, prices) for record in reversed(records))
-        rows = [*reversed({row[0]: row for row in told}.values())]
+        first: dict[str, Cells] = {}
+        for row in (self._row(record, prices) for record in records):
+            first.setdefault(row[0], row)
+        rows = [*first.values()]
         if rows:
             used = {row[-1] for row in rows} - {None}
             known = {one.id: one for one in prices.versions} if prices else {}
             async with self._store.writing() as connection:
-                if self._outbox is not None:
-                    await self._outbox.fill(connection, [row[0] for row in rows])
                 versions = [known[id] for id in used - self._kept]
                 await self._store.add(connection, self._versions, [*map(self._cells, versions)])
                 new = await self._store.add(connection, self._calls, rows)
                 currencies = {id: known[id].currency for id in used}
                 await self._accounts.post(connection, new, currencies)
+                if self._outbox is not None:
+                    await self._outbox.fill(connection, [row[0] for row in new])
             self._kept |= used
             self.unpriced.update(
                 row[self._model] or "" for row in new if row[self._state] == UNPRICED

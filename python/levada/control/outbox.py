@@ -11,20 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, func, insert, select
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from levada.control.store import Store
-
-# What the ledger has already is no news, whoever tells it again.
-_FILL = (
-    "INSERT INTO outbox (destination, call) "
-    "SELECT CAST(:destination AS VARCHAR(64)), CAST(:call AS VARCHAR(96)) "
-    "WHERE NOT EXISTS (SELECT 1 FROM calls WHERE id = CAST(:call AS VARCHAR(96))) "
-    "ON CONFLICT DO NOTHING"
-)
 
 
 class Outbox:
@@ -38,11 +30,11 @@ class Outbox:
         self._outbox = store.metadata.tables["outbox"]
 
     async def fill(self, connection: AsyncConnection, calls: Sequence[str]) -> None:
-        """Puts calls here that are about to be put into the ledger; within its transaction."""
+        """Puts calls here that are new in the ledger; within its transaction."""
         names = self._destinations()
         rows = [{"destination": name, "call": call} for call in calls for name in names]
         if rows:
-            await connection.execute(text(_FILL), rows)
+            await connection.execute(insert(self._outbox), rows)
 
     async def first(self, destination: str, limit: int) -> dict[int, dict[str, Any]]:
         """The first calls that wait for this webhook, by their places; StoreError."""
