@@ -2,6 +2,7 @@
 backends.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def stop_all(running: list[served.Levada]) -> None:
     for one in running:
         if one.process.poll() is None:
             one.stop()
+        # Some 80 MiB for each worker: hundreds of tests would fill a disk.
+        shutil.rmtree(one.data / "journal", ignore_errors=True)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def verify(as_json: JsonFlag = False, data: DataFlag = None, config: ConfigFlag 
     """Read every journal through: numbers, checksums, links; exit 1 if a bit is not as written."""
     from levada import journal
 
-    place = folder(data, config) / "journal"
+    place = folder(data, config).joinpath("journal")
     try:
         entries, damages = journal.verify(place)
     except OSError as error:
