@@ -146,3 +146,9 @@ class Validator:
         self, endpoint: str, body: bytes, content_type: str
     ) -> tuple[int, str | None, str | None, str] | None:
         """Status, parameter, code and message of the refusal, if the body would be refused."""
+
+def count_text(text: str, tokenizer: str) -> int:
+    """How many tokens a text has; the tokenizer is an encoding's name or a file. ValueError."""
+
+def count_messages(messages: bytes, tokenizer: str) -> int:
+    """About how many tokens messages have, which are a JSON array as chat has it. ValueError."""

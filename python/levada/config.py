@@ -27,6 +27,7 @@ from levada.values import (
     ProfileName,
     Seconds,
     Secret,
+    TokenizerName,
     Url,
     duration,
 )
@@ -145,6 +146,7 @@ class Model(Section):
     category: Category | None = None
     abilities: Abilities = Abilities()
     default_for: tuple[EndpointName, ...] = ()
+    tokenizer: TokenizerName | None = None
 
 
 class HostProfile(Section):

@@ -150,6 +150,7 @@ def _model(
         "owned_by": model.owned_by,
         **({"abilities": known} if known else {}),
         **({"default_for": list(model.default_for)} if model.default_for else {}),
+        **({"tokenizer": model.tokenizer} if model.tokenizer else {}),
     }
 
 

@@ -65,9 +65,9 @@ def test_each_call_has_its_row(levada: Start, backend: ScriptedBackend, door: st
     assert wire.read_until(b'"a"')
     wire.close()
     whole, left = told(running, 2)
-    assert used(whole)[2:] == ("backend", "done")
+    assert used(whole)[2:] == ("engine_final", "done")
     assert (whole["input_tokens"] > 0, whole["output_tokens"] > 0) == (True, True)
-    assert used(left) == (7, 1, "backend", "cancelled")
+    assert used(left) == (7, 1, "engine_running", "cancelled")
     assert left["id"] != whole["id"]
     assert {row["key"] for row in (whole, left)} == {whole["key"]}
     assert whole["key"].startswith("k_")
@@ -95,7 +95,7 @@ def test_a_killed_worker_takes_no_row_with_it(
     found = told(running, 21)
     assert [row["ended"] for row in found].count("done") == 20
     (cut,) = [row for row in found if row["ended"] == "interrupted"]
-    assert used(cut) == (7, 2, "backend", "interrupted")
+    assert used(cut) == (7, 2, "engine_running", "interrupted")
 
 
 @pytest.mark.timeout(60)
@@ -116,4 +116,4 @@ def test_a_stop_leaves_nothing_behind(levada: Start, backend: ScriptedBackend) -
     wire.close()
     assert running.process.wait(15) == 0
     (row,) = rows(running)
-    assert used(row) == (5, 6, "backend", "done")
+    assert used(row) == (5, 6, "engine_final", "done")

@@ -34,7 +34,7 @@ RECORD = {
     "cached_tokens": 1,
     "created_tokens": 0,
     "reasoning_tokens": 0,
-    "usage": "backend",
+    "usage": "engine_final",
     "first_byte_us": 7,
     "total_us": 9,
 }
@@ -79,7 +79,7 @@ async def test_a_call_has_one_row_however_often_it_is_told(store: Store) -> None
         "cached_tokens": 1,
         "created_tokens": 0,
         "reasoning_tokens": 0,
-        "source": "backend",
+        "source": "engine_final",
         "first_byte_us": 7,
         "total_us": 9,
     }

@@ -36,3 +36,4 @@ pub mod upstream;
 pub mod usage;
 pub mod validate;
 pub mod vector;
+pub mod words;

@@ -79,7 +79,7 @@ pub struct Record<'a> {
     pub created_tokens: u64,
     /// Answer tokens spent on reasoning.
     pub reasoning_tokens: u64,
-    /// How the counts are known: `backend`, `counted` or `unknown`.
+    /// How the counts are known: `engine_final`, `engine_running`, `counted`, `estimated` or `none`.
     pub usage: &'static str,
     /// From opening to the first byte for the client, in microseconds.
     pub first_byte_us: Option<u64>,
@@ -121,7 +121,7 @@ mod tests {
             cached_tokens: 0,
             created_tokens: 0,
             reasoning_tokens: 0,
-            usage: "backend",
+            usage: "engine_final",
             first_byte_us: None,
             total_us: 9,
         };

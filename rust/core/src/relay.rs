@@ -17,6 +17,7 @@ use crate::splice::{self, Edit};
 use crate::sse::{self, Reframer};
 use crate::upstream;
 use crate::usage::Meter;
+use crate::words::{Gather, Words};
 use last::Last;
 
 pub(crate) const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -34,6 +35,8 @@ pub struct Options {
     pub style: Style,
     /// The largest event, in bytes.
     pub event_bytes: usize,
+    /// How its text is gathered to be counted.
+    pub gather: Gather,
 }
 
 /// What comes after the bytes of a [`Pushed`].
@@ -88,6 +91,8 @@ pub struct Relay {
     translation: Option<Box<Stream>>,
     /// The tokens so far.
     pub meter: Meter,
+    /// The text that is not counted yet.
+    pub words: Words,
 }
 
 impl Relay {
@@ -96,6 +101,7 @@ impl Relay {
     pub fn new(options: Options) -> Self {
         Self {
             reframer: Reframer::new(options.event_bytes),
+            words: Words::new(options.gather),
             options,
             begun: false,
             finished: false,
@@ -242,6 +248,7 @@ impl Relay {
             self.meter.event();
         }
         self.count(&chunk);
+        self.words.take(data, chunk.content, self.meter.told());
         if chunks {
             self.date(data, &mut chunk);
         }

@@ -22,29 +22,36 @@ pub struct Usage {
     pub flat: bool,
 }
 
-/// How the counts are known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How the counts are known, the surer the greater.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// Nothing is known.
     #[default]
-    Unknown,
+    None,
     /// The number of content events that passed: a lower bound of the answer's tokens; the prompt may be unknown.
+    Estimated,
+    /// We have counted the text ourselves, with the model's own tokenizer.
     Counted,
-    /// The backend said so.
-    Backend,
+    /// The backend said so while the answer was running.
+    EngineRunning,
+    /// The backend said so at the end.
+    EngineFinal,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Unknown, Self::Counted, Self::Backend];
+    pub const ALL: [Self; 5] =
+        [Self::None, Self::Estimated, Self::Counted, Self::EngineRunning, Self::EngineFinal];
 
     /// The word in records and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Unknown => "unknown",
+            Self::None => "none",
+            Self::Estimated => "estimated",
             Self::Counted => "counted",
-            Self::Backend => "backend",
+            Self::EngineRunning => "engine_running",
+            Self::EngineFinal => "engine_final",
         }
     }
 }
@@ -55,6 +62,7 @@ pub struct Meter {
     total: Option<Usage>,
     finished: Option<Usage>,
     running: Option<Usage>,
+    counted: Option<Usage>,
     events: u64,
     /// It is the sum of several answers, and not all have told their count yet.
     partly: bool,
@@ -67,10 +75,10 @@ impl Meter {
         let (mut sum, mut all) = (Self::default(), None::<Usage>);
         for answer in answers {
             let (usage, source) = answer.read();
-            sum.partly |= source != Source::Backend;
+            sum.partly |= source < Source::EngineRunning;
             sum.events += answer.events;
             let Some(known) = &mut all else {
-                all = (source != Source::Unknown).then_some(usage);
+                all = (source != Source::None).then_some(usage);
                 continue;
             };
             let (completion, reasoning) = (known.completion, known.reasoning);
@@ -118,6 +126,17 @@ impl Meter {
         self.finished = Some(added(self.finished, usage));
     }
 
+    /// We have counted the text ourselves. What the backend tells goes before it.
+    pub fn counted(&mut self, usage: Usage) {
+        self.counted = Some(usage);
+    }
+
+    /// Whether the backend has told any count.
+    #[must_use]
+    pub fn told(&self) -> bool {
+        self.total.or(self.finished).or(self.running).is_some()
+    }
+
     /// Whether counts came while the answer was running.
     #[must_use]
     pub fn runs(&self) -> bool {
@@ -127,13 +146,16 @@ impl Meter {
     /// The best that is known.
     #[must_use]
     pub fn read(&self) -> (Usage, Source) {
-        match self.total.or(self.finished).or(self.running) {
-            Some(usage) if self.partly => (usage, Source::Counted),
-            Some(usage) => (usage, Source::Backend),
+        let told = self.total.or(self.finished);
+        match told.or(self.running).or(self.counted) {
+            Some(usage) if self.partly => (usage, Source::Estimated),
+            Some(usage) if told.is_some() => (usage, Source::EngineFinal),
+            Some(usage) if self.running.is_some() => (usage, Source::EngineRunning),
+            Some(usage) => (usage, Source::Counted),
             None if self.events > 0 => {
-                (Usage { completion: self.events, ..Usage::default() }, Source::Counted)
+                (Usage { completion: self.events, ..Usage::default() }, Source::Estimated)
             }
-            None => (Usage::default(), Source::Unknown),
+            None => (Usage::default(), Source::None),
         }
     }
 }
@@ -314,18 +336,20 @@ mod tests {
     #[test]
     fn the_meter_prefers_the_backend() {
         let mut meter = Meter::default();
-        assert_eq!(meter.read().1, Source::Unknown);
+        assert_eq!(meter.read().1, Source::None);
         meter.event();
         meter.event();
-        assert_eq!(meter.read(), (Usage { completion: 2, ..Usage::default() }, Source::Counted));
+        assert_eq!(meter.read(), (Usage { completion: 2, ..Usage::default() }, Source::Estimated));
+        meter.counted(USAGE);
+        assert_eq!((meter.read(), meter.told()), ((USAGE, Source::Counted), false));
         meter.running(Usage { prompt: 3, completion: 1, ..Usage::default() });
         meter.running(Usage { prompt: 3, completion: 2, ..Usage::default() });
-        assert_eq!(meter.read().0.completion, 2);
+        assert_eq!((meter.read().0.completion, meter.read().1), (2, Source::EngineRunning));
         meter.finished(USAGE);
         assert_eq!(meter.read().0, USAGE);
         meter.total(USAGE);
         meter.total(USAGE);
-        assert_eq!(meter.read(), (Usage { completion: 8, reasoning: 2, ..USAGE }, Source::Backend));
+        assert_eq!(meter.read(), (Usage { completion: 8, reasoning: 2, ..USAGE }, Source::EngineFinal));
     }
 
     #[test]
@@ -335,11 +359,14 @@ mod tests {
         counted.event();
         let sum = |parts: &[Meter]| Meter::sum(parts.iter().copied()).read();
         let both = Usage { completion: 8, reasoning: 2, ..USAGE };
-        assert_eq!(sum(&[told, told]), (both, Source::Backend));
+        assert_eq!(sum(&[told, told]), (both, Source::EngineFinal));
         let part = Usage { completion: 5, ..USAGE };
-        assert_eq!(sum(&[told, counted]), (part, Source::Counted));
-        assert_eq!(sum(&[counted, told, Meter::default()]), (part, Source::Counted));
-        assert_eq!(sum(&[counted, counted]), (Usage { completion: 2, ..Usage::default() }, Source::Counted));
-        assert_eq!(sum(&[Meter::default(); 2]).1, Source::Unknown);
+        assert_eq!(sum(&[told, counted]), (part, Source::Estimated));
+        assert_eq!(sum(&[counted, told, Meter::default()]), (part, Source::Estimated));
+        assert_eq!(
+            sum(&[counted, counted]),
+            (Usage { completion: 2, ..Usage::default() }, Source::Estimated)
+        );
+        assert_eq!(sum(&[Meter::default(); 2]).1, Source::None);
     }
 }

@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
             let event_bytes = if at == 0 { 64 } else { 1 << 20 };
             let several = at == 3;
             let options =
-                || Options { dialect, include_usage: at % 2 == 1, several, style: style.clone(), event_bytes };
+                || Options { dialect, include_usage: at % 2 == 1, several, style: style.clone(), event_bytes, ..Options::default() };
             let whole = client([bytes], options());
             for size in [1, 3 + bytes.len() % 61] {
                 assert_eq!(whole, client(bytes.chunks(size), options()));

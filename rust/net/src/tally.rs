@@ -14,6 +14,7 @@ use crate::cors::Grant;
 use crate::journal::Begun;
 use crate::limits::Standing;
 use crate::metrics::ModelMetrics;
+use crate::tokens::counting::Counting;
 
 /// The account of one call.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct Tally {
     pub meter: Meter,
     /// Where the caller stands in its limits.
     pub standing: Option<Standing>,
+    /// The count of a stream whose backend tells no usage.
+    pub counting: Option<Box<Counting>>,
 }
 
 impl Tally {
@@ -54,6 +57,10 @@ impl Tally {
     #[must_use]
     pub fn open(books: Arc<Books>, id: Box<str>, grant: Option<Grant>) -> Self {
         books.metrics.in_flight.inc();
+        Self::blank(books, id, grant)
+    }
+
+    fn blank(books: Arc<Books>, id: Box<str>, grant: Option<Grant>) -> Self {
         let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         Self {
             books,
@@ -73,7 +80,15 @@ impl Tally {
             status: 0,
             meter: Meter::default(),
             standing: None,
+            counting: None,
         }
+    }
+
+    /// The account itself, for whoever settles it later; what stays here is settled.
+    pub fn hand_over(&mut self) -> Self {
+        let mut spent = Self::blank(Arc::clone(&self.books), Box::default(), None);
+        spent.settled = true;
+        std::mem::replace(self, spent)
     }
 
     /// The books that the call is written in.
@@ -119,6 +134,11 @@ impl Tally {
 
     /// The call has ended. Only the first word counts.
     pub fn settle(&mut self, end: End) {
+        // Nobody waits for a client that has left: its account is settled behind its count.
+        let counting = self.counting.take().filter(|_| !self.settled && !self.books.is_cutting());
+        if counting.is_some_and(|counting| counting.settle(self, end)) {
+            return;
+        }
         if std::mem::replace(&mut self.settled, true) {
             return;
         }

@@ -9,6 +9,7 @@ mod doors;
 mod error;
 mod gateway;
 mod pure;
+mod tokens;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,4 +24,6 @@ mod _native {
     use super::gateway::{Caller, Gateway};
     #[pymodule_export]
     use super::pure::{Reframer, Validator};
+    #[pymodule_export]
+    use super::tokens::{count_messages, count_text};
 }

@@ -34,7 +34,7 @@ const END: &str = "data: [DONE]\n\n";
 #[test]
 fn any_chunking_gives_the_same() {
     let input = [": hello\n\n", TEXT, STOP, USAGE, END, "data: after\n\n"].concat();
-    let counted = (Usage { prompt: 3, completion: 1, ..Usage::default() }, Source::Backend);
+    let counted = (Usage { prompt: 3, completion: 1, ..Usage::default() }, Source::EngineFinal);
     for (include, wanted) in [
         (true, [": hello\n\n", TEXT, STOP, USAGE, END].concat()),
         (false, [": hello\n\n", TEXT, STOP, END].concat()),

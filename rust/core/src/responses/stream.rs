@@ -121,7 +121,7 @@ impl Stream {
         self.close(|_| true);
         let (usage, source) = meter.read();
         let status = self.made.ended();
-        self.whole(status.name(), status, (source == Source::Backend).then_some(usage));
+        self.whole(status.name(), status, (source >= Source::EngineRunning).then_some(usage));
         Then::Done
     }
 

@@ -110,7 +110,7 @@ fn a_killed_worker_loses_nothing() {
     settle(&first, "r0", 10);
     let open = first.begin(&mut record("r1")).unwrap();
     let usage = Usage { prompt: 4, completion: 9, ..Usage::default() };
-    first.note(&open, &usage, Source::Backend);
+    first.note(&open, &usage, Source::EngineFinal);
     settle(&first, "r2", 12);
     drop(first);
     let second = journal(&disk, "b");
@@ -119,7 +119,7 @@ fn a_killed_worker_loses_nothing() {
     let cut = &found["a-1"];
     assert_eq!(
         (&cut["end"], &cut["completion_tokens"], &cut["id"], &cut["usage"]),
-        (&"interrupted".into(), &9.into(), &"r1".into(), &"backend".into())
+        (&"interrupted".into(), &9.into(), &"r1".into(), &"engine_final".into())
     );
     // What is acknowledged is buried, and comes no more.
     second.adopt();
