@@ -1,4 +1,4 @@
-"""Small tokenizers of the kinds that models are published with, trained by Hugging Face's own library.
+"""Small tokenizers of the kinds that models are published with, made by Hugging Face's own library.
 
 It is the judge: what it counts is what we must count.
 """
@@ -14,7 +14,7 @@ SENTENCES = [
     "The quick brown fox jumps over the lazy dog, again and again.",
     "It's what they've said: 1234 times, in 56 places!\n\nAnd then?\n  - once\n  - twice\n",
     "def main():\n    return the_answer(42)\n",
-    "Über den Wolken, où la liberté, где свобода, 自由はどこですか。\n自由在哪里？\n",
+    "Über den Wolken, où la liberté, где свобода, 自由はどこですか。\n自由在哪里。\n",
 ]
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
@@ -24,8 +24,8 @@ PATTERN = (
 
 @cache
 def made(kind: str) -> Tokenizer:
-    """GPT-2's bytes, Llama 3's pattern, Llama 2's marks without a pattern, T5's pieces, or BERT's lower
-    case.
+    """GPT-2's bytes, Llama 3's pattern, Llama 2's marks without a pattern, T5's pieces, or BERT's
+    lower case.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     common = {"vocab_size": 400, "show_progress": False}
@@ -52,9 +52,7 @@ def made(kind: str) -> Tokenizer:
         one = Tokenizer(models.Unigram())
         one.normalizer = normalizers.NFKC()
         one.pre_tokenizer = pre_tokenizers.Metaspace()
-        trainer = trainers.UnigramTrainer(
-            unk_token="<unk>", special_tokens=["<unk>"], **common
-        )
+        trainer = trainers.UnigramTrainer(unk_token="<unk>", special_tokens=["<unk>"], **common)
     else:
         one = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         one.normalizer = normalizers.BertNormalizer()

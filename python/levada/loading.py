@@ -17,10 +17,10 @@ from levada import document, profiles, tokens, wording
 from levada.config import Config, Enclosed, Made, Where, contradictions
 from levada.document import ConfigProblems as ConfigProblems
 from levada.document import Problem, spell
+from levada.jwks import KeySet, NotKeysError, public_keys
 from levada.profiles.compiled import timed
 from levada.references import UnresolvedError, expand
 from levada.values import ENCODINGS
-from levada.jwks import KeySet, NotKeysError, public_keys
 
 _FILE_BYTES = 1024 * 1024
 _KEY_LENGTH = 512

@@ -19,7 +19,8 @@ from levada import _native
 
 def count(text: str | Sequence[Mapping[str, Any]], tokenizer: str | Path) -> int:
     """The tokens of a text, without special ones around it, or about those of messages as chat has
-    them. `tokenizer` is a local `tokenizer.json`, or `o200k_base` or `cl100k_base`; it is loaded once.
+    them. `tokenizer` is a local `tokenizer.json`, or `o200k_base` or `cl100k_base`; each is loaded
+    once.
 
     ValueError says why it cannot be counted. Other threads run meanwhile.
     """

@@ -163,7 +163,5 @@ Secret = Annotated[SecretStr, AfterValidator(_sendable)]
 FilePath = Annotated[Path, AfterValidator(_beside)]
 ClaimText = Annotated[str, Field(min_length=1, max_length=1024)]
 KeySource = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_key_source)]
-TokenizerName = Annotated[
-    str, Field(min_length=1, max_length=1024), AfterValidator(_tokenizer)
-]
+TokenizerName = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_tokenizer)]
 ProfileName = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_profile)]

@@ -63,10 +63,10 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_counted_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot read '.*nothing.json': No such file"):
+    with pytest.raises(ValueError, match=r"cannot read '.*nothing\.json': No such file"):
         count("x", tmp_path / "nothing.json")
     (tmp_path / "broken.json").write_text('{"model": 1}')
-    with pytest.raises(ValueError, match="is not a tokenizer.json: "):
+    with pytest.raises(ValueError, match=r"is not a tokenizer\.json: "):
         count("x", tmp_path / "broken.json")
     with pytest.raises(ValueError):
         count("\ud800", "o200k_base")

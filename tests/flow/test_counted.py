@@ -1,4 +1,4 @@
-"""Calls whose backend tells no usage are counted by us: exactly, through both doors, however they end."""
+"""Calls whose backend tells no usage are counted by us, exactly, however they end."""
 
 import json
 import time
@@ -67,7 +67,9 @@ def bills(running: Levada, count: int) -> list[tuple[str, int, int, str, str]]:
 def whole(answer: Answer) -> str:
     """What the client was told."""
     lines = answer.body.decode().split("\n\n")
-    chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    chunks = [
+        json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")
+    ]
     return "".join(one["choices"][0]["delta"].get("content", "") for one in chunks)
 
 

@@ -15,8 +15,8 @@ import structlog
 
 from levada import loading, snapshot
 from levada.control.look import Look, look
-from levada.snapshot import Served
 from levada.jwks import KeySet
+from levada.snapshot import Served
 
 if TYPE_CHECKING:
     from levada._native import Gateway

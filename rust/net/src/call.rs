@@ -262,8 +262,14 @@ impl Call {
     /// What a client has received that leaves now is counted behind its back.
     fn leave(&mut self) {
         match &mut self.state {
-            State::Events(events, _) => counting::heard(&mut self.tally, iter::once(events.words()), true),
-            State::Fan(fan, _) => counting::heard(&mut self.tally, fan.words(), true),
+            State::Events(events, _) if self.tally.counting.is_some() => {
+                self.tally.note(events.meter());
+                counting::heard(&mut self.tally, iter::once(events.words()), true);
+            }
+            State::Fan(fan, _) if self.tally.counting.is_some() => {
+                self.tally.note(fan.meter());
+                counting::heard(&mut self.tally, fan.words(), true);
+            }
             _ => {}
         }
     }
