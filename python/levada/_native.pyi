@@ -169,3 +169,9 @@ def verify_journals(folder: str) -> tuple[int, list[str]]:
     """Reads the journals in a folder through: how many entries there are, and what is not as it was
     written. OSError when the folder cannot be read.
     """
+
+def count_text(text: str, tokenizer: str) -> int:
+    """How many tokens a text has; the tokenizer is an encoding's name or a file. ValueError."""
+
+def count_messages(messages: bytes, tokenizer: str) -> int:
+    """About how many tokens messages have, which are a JSON array as chat has it. ValueError."""

@@ -33,6 +33,7 @@ from levada.values import (
     Seconds,
     Secret,
     StoreUrl,
+    TokenizerName,
     Url,
     WebhookSecret,
     duration,
@@ -146,6 +147,7 @@ class Model(Section):
     category: Category | None = None
     abilities: Abilities = Abilities()
     default_for: tuple[EndpointName, ...] = ()
+    tokenizer: TokenizerName | None = None
     max_tokens: Count | None = Field(default=None, ge=1, le=2**53)
     limits: Allowance = Allowance()
 

@@ -13,14 +13,15 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from levada import document, price_file, profiles, wording
+from levada import document, price_file, profiles, tokens, wording
 from levada.config import Config, Enclosed, Made, Storage, Where, contradictions
 from levada.document import ConfigProblems as ConfigProblems
 from levada.document import Problem, spell
+from levada.jwks import KeySet, NotKeysError, public_keys
 from levada.prices import Prices
 from levada.profiles.compiled import timed
 from levada.references import UnresolvedError, expand
-from levada.tokens import KeySet, NotKeysError, public_keys
+from levada.values import ENCODINGS
 
 _FILE_BYTES = 1024 * 1024
 _KEY_LENGTH = 512
@@ -226,6 +227,8 @@ class _Draft:
             self._try(where, path, _pem, self.pems)
         for where, path in self._jwks_paths():
             self._try(where, path, _jwks, self.jwks)
+        for where, name in self._tokenizer_names():
+            self._try_tokenizer(where, name)
         for where, name in self._profile_names():
             self._try_profile(where, name)
         self._try_origins()
@@ -314,6 +317,21 @@ class _Draft:
         try:
             kept[path] = read(path)
         except UnresolvedError as error:
+            self._problem(where, str(error))
+
+    def _tokenizer_names(self) -> Iterator[tuple[Where, str]]:
+        models = self.values.get("models")
+        for index, model in enumerate(models if isinstance(models, list) else []):
+            name = model.get("tokenizer") if isinstance(model, dict) else None
+            if isinstance(name, str) and name and name.isprintable():
+                built_in = name in ENCODINGS
+                yield ("models", index, "tokenizer"), name if built_in else str(self.base / name)
+
+    def _try_tokenizer(self, where: Where, name: str) -> None:
+        """It is loaded, which is what the engine will do, and kept for that."""
+        try:
+            tokens.count("", name)
+        except ValueError as error:
             self._problem(where, str(error))
 
     def _profile_names(self) -> Iterator[tuple[Where, str]]:

@@ -163,6 +163,7 @@ def _model(
         **({"default_for": list(model.default_for)} if model.default_for else {}),
         **({"max_tokens": model.max_tokens} if model.max_tokens else {}),
         **({"limits": limits} if (limits := model.limits.document()) else {}),
+        **({"tokenizer": model.tokenizer} if model.tokenizer else {}),
     }
 
 

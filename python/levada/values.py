@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
+# The tokenizers that are built in, by OpenAI's names.
+ENCODINGS = ("o200k_base", "cl100k_base")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d)?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -179,6 +181,11 @@ def _profile(value: str, info: ValidationInfo) -> str:
     return str(_beside(Path(value), info)) if value.endswith((".yaml", ".yml")) else value
 
 
+def _tokenizer(value: str, info: ValidationInfo) -> str:
+    """The name of a built-in encoding, or a file beside the configuration."""
+    return value if value in ENCODINGS else str(_beside(Path(value), info))
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(json_schema_extra={"unit": "s"})]
 Count = Annotated[int, BeforeValidator(_no_bool)]
 Number = Annotated[float, BeforeValidator(_no_bool)]
@@ -197,4 +204,5 @@ FilePath = Annotated[Path, AfterValidator(_beside)]
 ClaimText = Annotated[str, Field(min_length=1, max_length=1024)]
 Address = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_with_query)]
 KeySource = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_key_source)]
+TokenizerName = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_tokenizer)]
 ProfileName = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_profile)]

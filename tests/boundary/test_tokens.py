@@ -1,119 +1,86 @@
-"""What the engine remembers of tokens, and what it counts: without any server."""
+"""Counting tokens without a gateway: as Hugging Face's own library counts, file by file."""
 
-import json
+import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from issuer import NAME, Signer
-from test_boundary import HEADERS, PATH, WHOLE, in_a_loop, snapshot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_tokenizers import KINDS, SENTENCES, golden, long_text, made, write
 
-from levada._native import Caller, Gateway
+from levada.tokens import count
 
-SIGNER = Signer("EdDSA", "one")
-
-
-def document(version: int, *signers: Signer, **more: Any) -> bytes:
-    entry = {
-        "issuer": NAME,
-        "audience": ["levada"],
-        "algorithms": ["RS256", "ES256", "EdDSA"],
-        "subject": "sub",
-        "models_claim": None,
-        "keys": {"keys": [one.jwk for one in signers]} if signers else None,
-    }
-    auth = {"pepper": "00" * 32, "allow_opaque": True, "jwt": [entry]}
-    return snapshot("http://127.0.0.1:9", version, auth=auth, **more)
+TEXTS = st.text() | st.lists(st.sampled_from([*SENTENCES, " ", "\n", "a", "<unk>"])).map("".join)
 
 
-@pytest.fixture
-def tokens(tmp_path: Path) -> Gateway:
-    return Gateway(document(1, SIGNER), str(tmp_path), 1)
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
-def caller(gateway: Gateway, token: str) -> str | None:
-    """The id of who calls with a token; None when it is refused."""
-    headers = [HEADERS[0], (b"authorization", f"Bearer {token}".encode())]
-    found = in_a_loop(lambda: gateway.authenticate("POST", PATH, headers))
-    return found.key_id if isinstance(found, Caller) else None
+@pytest.fixture(scope="module")
+def file(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp(kind) / "tokenizer.json", made(kind))
 
 
-def test_who_calls_stands_in_the_record(tokens: Gateway) -> None:
-    token = SIGNER.token(sub="alice\u00a0\u00e9 x\n")
-    assert caller(tokens, token) == "jwt:alicex"
-    headers = [*HEADERS[::2], (b"authorization", f"Bearer {token}".encode())]
-    call = in_a_loop(lambda: tokens.open("POST", PATH, headers, WHOLE))
-    del call
-    # A record is handed out once it is on the disk.
-    until = time.monotonic() + 5
-    while not (lines := tokens.records(1)[0]) and time.monotonic() < until:
-        time.sleep(0.01)
-    record = json.loads(lines)
-    assert "jwt:alicex" in record.values()
-    assert token not in json.dumps(record)
-    tokens.close()
+@settings(max_examples=60)
+@given(text=TEXTS)
+def test_a_text_has_the_tokens_of_the_library_that_made_the_file(
+    kind: str, file: Path, text: str
+) -> None:
+    assert count(text, file) == golden(kind, text)
 
 
-def test_a_token_that_was_verified_still_ends(tokens: Gateway) -> None:
-    token = SIGNER.token(exp=time.time() - 28.5)
-    assert caller(tokens, token) == caller(tokens, token) == "jwt:alice"
-    time.sleep(2)
-    assert caller(tokens, token) is None
-    tokens.close()
+def test_long_texts_too(kind: str, file: Path) -> None:
+    text = long_text(1, 5000)
+    assert count(text, str(file)) == golden(kind, text)
 
 
-def test_what_was_verified_is_forgotten_with_its_key(tokens: Gateway) -> None:
-    token = SIGNER.token()
-    assert caller(tokens, token) == "jwt:alice"
-    tokens.swap(document(2, SIGNER))
-    assert caller(tokens, token) == "jwt:alice"
-    tokens.swap(document(3, Signer("EdDSA", "two")))
-    assert caller(tokens, token) is None
-    tokens.swap(document(4))
-    assert caller(tokens, token) is None
-    tokens.swap(document(5, SIGNER))
-    assert caller(tokens, token) == "jwt:alice"
-    tokens.close()
+def test_messages_are_their_texts_and_a_little_for_each(kind: str, file: Path) -> None:
+    parts = [{"type": "text", "text": SENTENCES[1]}, {"type": "image_url", "image_url": {}}]
+    messages = [{"role": "system", "content": SENTENCES[0]}, {"role": "user", "content": parts}]
+    texts = golden(kind, SENTENCES[0]) + golden(kind, SENTENCES[1])
+    assert count(messages, file) == texts + 2 * 4 + 3
+    assert count([], file) == 0
 
 
-def test_an_unknown_key_counts_once_until_the_keys_change(tokens: Gateway) -> None:
-    assert tokens.unknown_kids() == 0
-    for kid, count in [("a", 1), ("a", 1), ("b", 2), ("a", 2)]:
-        assert caller(tokens, SIGNER.token(header={"kid": kid})) is None
-        assert tokens.unknown_kids() == count
-    for bad in [{"aud": "x"}, {"exp": 1}, {"iss": "x"}]:
-        assert caller(tokens, SIGNER.token(header={"kid": "c"}, **bad)) is None
-    assert tokens.unknown_kids() == 2
-    tokens.swap(document(2, SIGNER))
-    assert caller(tokens, SIGNER.token(header={"kid": "a"})) is None
-    assert tokens.unknown_kids() == 2
-    tokens.swap(document(3, Signer("EdDSA", "two")))
-    assert caller(tokens, SIGNER.token(header={"kid": "a"})) is None
-    assert tokens.unknown_kids() == 3
-    tokens.close()
+@pytest.mark.parametrize(
+    ("text", "o200k", "cl100k"),
+    [("", 0, 0), ("hello world", 2, 2), ("tiktoken is great!", 6, 6), ("お誕生日おめでとう", 8, 9)],
+)
+def test_encodings_are_built_in(text: str, o200k: int, cl100k: int) -> None:
+    """The figures of OpenAI's cookbook and documentation."""
+    assert (count(text, "o200k_base"), count(text, "cl100k_base")) == (o200k, cl100k)
 
 
-def test_a_flood_of_ids_is_held_in_bounds(tokens: Gateway) -> None:
-    for at in range(3000):
-        assert caller(tokens, SIGNER.token(header={"kid": f"k{at}"})) is None
-    assert tokens.unknown_kids() == 3000
-    assert caller(tokens, SIGNER.token()) == "jwt:alice"
-    tokens.close()
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.json", made("bytes"))
+    assert count(SENTENCES[0], path) == golden("bytes", SENTENCES[0])
+    write(path, made("lower"))
+    assert count(SENTENCES[0], path) == golden("lower", SENTENCES[0])
 
 
-def test_a_verified_token_costs_no_signature(tokens: Gateway) -> None:
-    def seconds(texts: list[str]) -> float:
-        lines = [[HEADERS[0], (b"authorization", f"Bearer {text}".encode())] for text in texts]
-        begun = time.perf_counter()
-        for headers in lines:
-            assert isinstance(tokens.authenticate("POST", PATH, headers), Caller)
-        return time.perf_counter() - begun
+def test_what_cannot_be_counted_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cannot read '.*nothing\.json': No such file"):
+        count("x", tmp_path / "nothing.json")
+    (tmp_path / "broken.json").write_text('{"model": 1}')
+    with pytest.raises(ValueError, match=r"is not a tokenizer\.json: "):
+        count("x", tmp_path / "broken.json")
+    with pytest.raises(ValueError):
+        count("\ud800", "o200k_base")
+    with pytest.raises(ValueError, match="'o200k_base' cannot count this text"):
+        count([{"role": "user", "content": "\ud800"}], "o200k_base")
 
-    signer = Signer("ES256", "slow")
-    tokens.swap(document(2, signer))
-    fresh = [signer.token(at=at) for at in range(300)]
-    first = min(seconds(fresh[at : at + 100]) for at in (0, 100, 200))
-    again = min(seconds(fresh[at : at + 100]) for at in (0, 100, 200))
-    assert again < first
-    tokens.close()
+
+def test_others_run_while_it_counts() -> None:
+    text, turns, over = long_text(2, 400_000), 0, threading.Event()
+    count("", "o200k_base")
+    thread = threading.Thread(target=lambda: (count(text, "o200k_base"), over.set()))
+    thread.start()
+    while not over.is_set():
+        turns += 1
+        time.sleep(0.001)
+    thread.join()
+    assert turns > 5

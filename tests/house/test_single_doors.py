@@ -65,7 +65,7 @@ DOORS = {
     },
 }
 # A module that is made of the engine's own functions gets its place here, one file each.
-NATIVE = {"app.py", "journal.py", "profiles/validate.py", "sse.py"}
+NATIVE = {"app.py", "journal.py", "profiles/validate.py", "sse.py", "tokens.py"}
 # The settings; and the demo, which hands the environment down to the processes that it starts.
 ENVIRONMENT = {"loading.py", "demo.py"}
 MADE_AT_IMPORT = {"re.compile", "structlog.get_logger", "typer.Typer", "TypeVar"}

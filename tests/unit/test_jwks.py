@@ -14,8 +14,8 @@ from levada.config import Config, Enclosed
 from levada.control import jwks as module
 from levada.control.jwks import Jwks
 from levada.control.refresh import Running
+from levada.jwks import JWKS_BYTES, NotKeysError, public_keys
 from levada.loading import Source
-from levada.tokens import JWKS_BYTES, NotKeysError, public_keys
 
 URL = "http://127.0.0.1:9/keys"
 BACKENDS = [{"name": "one", "url": "http://127.0.0.1:9", "models": ["m"]}]

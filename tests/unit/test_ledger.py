@@ -36,7 +36,7 @@ RECORD = {
     "cached_tokens": 1,
     "created_tokens": 0,
     "reasoning_tokens": 0,
-    "usage": "backend",
+    "usage": "engine_final",
     "first_byte_us": 7,
     "total_us": 9,
 }
@@ -84,7 +84,7 @@ async def test_a_call_has_one_row_however_often_it_is_told(store: Store) -> None
         "images": 0,
         "audio_ms": 0,
         "characters": 0,
-        "source": "backend",
+        "source": "engine_final",
         "suspect": False,
         "first_byte_us": 7,
         "total_us": 9,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_tokenizers import made, write
 
 from levada import loading, profiles
 from levada.config import Storage
@@ -222,6 +223,33 @@ def test_a_pasted_pem_is_not_shown(file: Path) -> None:
     found = "\n".join(problems(file, text))
     assert "listen.tls.certificate: is a PEM text, not the name of a file" in found
     assert "AAAA" not in found
+
+
+def test_a_tokenizer_is_built_in_or_lies_beside_the_file(file: Path) -> None:
+    named = "models: [{name: m, tokenizer: o200k_base}, {name: n, tokenizer: t.json}, {name: o}]\n"
+    write(file.parent / "t.json", made("bytes"))
+    file.write_text(MINIMAL + named)
+    models = Source(file).load({}).models or ()
+    beside = str(file.parent / "t.json")
+    assert [model.tokenizer for model in models] == ["o200k_base", beside, None]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "said"),
+    [
+        ("t.json", "cannot read 't.json': No such file or directory (os error 2)"),
+        ("broken.json", "'broken.json' is not a tokenizer.json: EOF while parsing"),
+        (".", "is not a file"),
+        ("''", "models[0].tokenizer"),
+        ("[]", "models[0].tokenizer"),
+        ("{a: b}", "models[0].tokenizer"),
+    ],
+)
+def test_a_tokenizer_that_is_none_has_its_line(file: Path, tokenizer: str, said: str) -> None:
+    (file.parent / "broken.json").write_text("{")
+    found = one_problem(file, f"{MINIMAL}models:\n  - name: m\n    tokenizer: {tokenizer}\n")
+    assert found.startswith("levada.yaml:5: ")
+    assert said in found
 
 
 def test_without_a_file() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from fake_gateway import FakeGateway
+from small_tokenizers import made as small
+from small_tokenizers import write
 
 from levada.config import Config, Enclosed
 from levada.control import keys, refresh
@@ -171,6 +173,26 @@ async def test_a_renewed_certificate_is_read_again(
     pem.write_text("-----BEGIN CERTIFICATE-----\nrenewed\n")
     await until(lambda: running.version == 2)
     assert "renewed" in gateway.documents[-1]["tls"]["certificate"]
+    task.cancel()
+
+
+@pytest.mark.asyncio
+async def test_a_changed_tokenizer_is_read_again_and_a_broken_one_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh, "LOOK_SECONDS", 0.02)
+    write(tmp_path / "t.json", small("bytes"))
+    file = tmp_path / "levada.yaml"
+    file.write_text(ONE + "models: [{name: m, tokenizer: t.json}, {name: n}]\n")
+    gateway, running = made(file)
+    task = asyncio.create_task(running.watch())
+    await asyncio.sleep(0.05)
+    write(tmp_path / "t.json", small("marks"))
+    await until(lambda: running.version == 2)
+    assert gateway.documents[-1]["models"][0]["tokenizer"] == str(tmp_path / "t.json")
+    (tmp_path / "t.json").write_text("{")
+    await until(lambda: gateway.counts.get("config_reload_success") == 0)
+    assert running.version == 2
     task.cancel()
 
 

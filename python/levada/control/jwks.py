@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from levada.tokens import JWKS_BYTES, NotKeysError, public_keys
+from levada.jwks import JWKS_BYTES, NotKeysError, public_keys
 
 if TYPE_CHECKING:
     from levada._native import Gateway

@@ -16,8 +16,8 @@ import structlog
 from levada import loading, snapshot
 from levada.control.look import Look, look
 from levada.control.store import StoreError
+from levada.jwks import KeySet
 from levada.snapshot import Served
-from levada.tokens import KeySet
 
 if TYPE_CHECKING:
     from levada._native import Gateway
@@ -163,6 +163,7 @@ class Running:
             *(backend.ca for backend in self.config.backends),
             *(file for made in self._enclosed.profiles for file in made.files),
             *(Path(one.jwks) for one in self.config.auth.jwt if "://" not in one.jwks),
+            *(Path(one.tokenizer) for one in self.config.models or () if one.tokenizer),
         ]
         return look(*(path for path in paths if path is not None))
 

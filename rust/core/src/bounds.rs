@@ -153,3 +153,38 @@ pub const TOKEN_BYTES: u64 = 4;
 
 /// How many tokens a picture or a sound in a body is taken for: what a large picture costs with common models.
 pub const MEDIA_TOKENS: u64 = 1500;
+
+/// How much text of an answer is counted at once: a millisecond or two of a counting thread.
+pub const PIECE_BYTES: usize = 4 * 1024;
+
+/// How much text of one answer waits to be counted, where it has no place to be cut.
+pub const WORDS_BYTES: usize = 256 * 1024;
+
+/// How many texts of one answer may run side by side: choices, thoughts, calls of tools.
+pub const VOICES: usize = 256;
+
+/// The largest request whose prompt is counted: half a second of a counting thread.
+pub const COUNTED_PROMPT_BYTES: usize = 1024 * 1024;
+
+/// How much text and how many pieces of all answers wait to be counted by one thread.
+pub const COUNTING_BYTES: usize = 32 * 1024 * 1024;
+/// See [`COUNTING_BYTES`].
+pub const COUNTING_PIECES: usize = 4096;
+
+/// How many threads count.
+pub const COUNTING_THREADS: usize = 2;
+
+/// How long the end of an answer waits for its count.
+pub const COUNTING_MILLIS: u64 = 50;
+
+/// The largest file of a tokenizer; Gemma's has 33 MB.
+pub const TOKENIZER_BYTES: u64 = 128 * 1024 * 1024;
+
+/// How many tokenizers are kept that nobody uses just now.
+pub const TOKENIZERS_KEPT: usize = 8;
+
+/// What a message costs beside its text, and what the beginning of an answer does: the frames of OpenAI's chats. Other
+/// templates differ by a few.
+pub const MESSAGE_TOKENS: u64 = 4;
+/// See [`MESSAGE_TOKENS`].
+pub const REPLY_TOKENS: u64 = 3;

@@ -38,3 +38,4 @@ pub mod upstream;
 pub mod usage;
 pub mod validate;
 pub mod vector;
+pub mod words;

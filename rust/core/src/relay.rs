@@ -19,6 +19,7 @@ use crate::splice::{self, Edit};
 use crate::sse::{self, Reframer};
 use crate::upstream;
 use crate::usage::{Choices, Meter};
+use crate::words::{Gather, Words};
 use finish::Finish;
 use last::Last;
 
@@ -40,6 +41,8 @@ pub struct Options {
     pub style: Style,
     /// The largest event, in bytes.
     pub event_bytes: usize,
+    /// How its text is gathered to be counted.
+    pub gather: Gather,
 }
 
 /// What comes after the bytes of a [`Pushed`].
@@ -98,6 +101,8 @@ pub struct Relay {
     translation: Option<Box<Stream>>,
     /// The tokens so far.
     pub meter: Meter,
+    /// The text that is not counted yet.
+    pub words: Words,
 }
 
 impl Relay {
@@ -106,6 +111,7 @@ impl Relay {
     pub fn new(options: Options) -> Self {
         Self {
             reframer: Reframer::new(options.event_bytes),
+            words: Words::new(options.gather),
             options,
             begun: false,
             finished: false,
@@ -272,6 +278,7 @@ impl Relay {
             self.meter.event();
         }
         self.count(&chunk);
+        self.words.take(data, chunk.content, self.meter.told());
         if chunks {
             self.date(data, &mut chunk);
         }

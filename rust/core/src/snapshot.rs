@@ -136,6 +136,8 @@ pub struct Model {
     pub limits: Vec<Rule>,
     /// Where it is served; may be empty.
     pub pool: Vec<Member>,
+    /// What its tokens are counted with: the name of an encoding, or of a file.
+    pub tokenizer: Option<Box<str>>,
     /// The answer to `GET /v1/models/{id}`, without and with the category.
     entries: [Bytes; 2],
 }
@@ -371,6 +373,7 @@ fn model(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>, places: &HashMap
     let max_tokens = fields.optional_whole("max_tokens", 1..=bounds::COUNTED);
     let price = fields.optional_section("price").map(Price::read);
     let limits = limit::section(&mut fields, "limits");
+    let tokenizer = fields.optional_text("tokenizer", is_file, "must be the name of an encoding or a file");
     let mut pool = Vec::new();
     for (index, value) in fields.list("pool").into_iter().enumerate() {
         let Some(element) = fields.element("pool", index, value) else { continue };
@@ -387,7 +390,19 @@ fn model(mut fields: Fields<'_>, names: &mut HashSet<Arc<str>>, places: &HashMap
     );
     let told = format!(r#"{plain},"category":"{category}"}}"#);
     let entries = [Bytes::from(plain + "}"), Bytes::from(told)];
-    Model { name, created, owned_by, abilities, default_for, max_tokens, price, limits, pool, entries }
+    Model {
+        name,
+        created,
+        owned_by,
+        abilities,
+        default_for,
+        max_tokens,
+        price,
+        limits,
+        tokenizer,
+        pool,
+        entries,
+    }
 }
 
 fn abilities(mut fields: Fields<'_>) -> Abilities {
@@ -484,6 +499,10 @@ fn quoted(text: &str) -> String {
 
 fn is_name(text: &str) -> bool {
     (1..=bounds::MODEL_NAME_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn is_file(text: &str) -> bool {
+    (1..=4096).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// What may stand in a header of our own making: a line end here would be a header of somebody else's.

@@ -68,6 +68,7 @@ pub struct Meter {
     total: Option<Usage>,
     finished: Option<Usage>,
     running: Option<Usage>,
+    counted: Option<Usage>,
     events: u64,
     /// It is the sum of several answers: how sure the least sure of them is.
     least: Option<Source>,
@@ -141,6 +142,23 @@ impl Meter {
         self.finished = self.running.or(self.finished);
     }
 
+    /// We have counted the text ourselves. What the backend tells goes before it.
+    pub fn counted(&mut self, usage: Usage) {
+        self.counted = Some(usage);
+    }
+
+    /// Whether the backend has told any count.
+    #[must_use]
+    pub fn told(&self) -> bool {
+        self.total.or(self.finished).or(self.running).is_some()
+    }
+
+    /// Whether counts came while the answer was running.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// The best that is known.
     #[must_use]
     pub fn read(&self) -> (Usage, Source) {
@@ -163,6 +181,9 @@ impl Meter {
                 (Usage { completion: self.events, ..Usage::default() }, Source::Estimated)
             }
             (None, None, Some(running)) => (running, Source::EngineRunning),
+            (None, None, None) if self.counted.is_some() => {
+                (self.counted.unwrap_or_default(), Source::Counted)
+            }
             (None, None, None) if self.events > 0 => {
                 (Usage { completion: self.events, ..Usage::default() }, Source::Estimated)
             }

@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
                 || {
                     let include_usage = at % 2 == 1;
                     let hold_finish = !include_usage && at % 4 == 0;
-                    Options { dialect, include_usage, hold_finish, several, style: style.clone(), event_bytes }
+                    Options { dialect, include_usage, hold_finish, several, style: style.clone(), event_bytes, ..Options::default() }
                 };
             let whole = client([bytes], options());
             for size in [1, 3 + bytes.len() % 61] {

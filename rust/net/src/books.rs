@@ -11,6 +11,7 @@ use levada_core::retry::Budget;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::retries::Retries;
+use crate::tokens::counters::Counters;
 
 /// The books of one engine.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Books {
     pub journal: Arc<Journal>,
     /// The retry budget.
     pub retries: Retries,
+    /// Who counts what backends do not.
+    pub counters: Counters,
     cutting: watch::Sender<bool>,
 }
 
@@ -29,7 +32,7 @@ impl Books {
     #[must_use]
     pub fn new(metrics: Metrics, budget: Budget, journal: Arc<Journal>) -> Self {
         let retries = Retries::new(budget);
-        Self { metrics, journal, retries, cutting: watch::Sender::new(false) }
+        Self { metrics, journal, retries, counters: Counters::default(), cutting: watch::Sender::new(false) }
     }
 
     /// From now on, calls that end without a word were cut by a shutdown; those still under way are.

@@ -27,6 +27,7 @@ use crate::load::InFlight;
 use crate::plan::Plan;
 use crate::pump::{Events, Lost, Plain, Source, Turn};
 use crate::tally::Tally;
+use crate::tokens::counting;
 
 /// The content type of every answer of our own, and of a backend that names none.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -141,6 +142,7 @@ pub fn options(plan: &Plan, errand: &mut Errand) -> Options {
         several: plan.request.n > 1,
         style: Style { hide_usage, hide_timings, ..std::mem::take(&mut errand.style) },
         event_bytes: plan.current.snapshot.event_bytes,
+        gather: counting::gather(plan),
     }
 }
 

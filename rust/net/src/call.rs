@@ -3,6 +3,7 @@
 //! Law: a refused call is still a call; each door has one path and no error branch. Nothing is retried once the
 //! client has had a byte. Dropping a call drops its backend's connection and settles it.
 
+use std::iter;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -21,6 +22,7 @@ use crate::limits::Standing;
 use crate::plan::Plan;
 use crate::pump::{Events, Lost, Plain, Turn};
 use crate::tally::Tally;
+use crate::tokens::counting;
 
 /// The head of the client's answer.
 #[derive(Debug)]
@@ -124,6 +126,7 @@ impl Call {
         let head = match std::mem::replace(&mut self.state, State::Ended) {
             State::Planned(plan) => match self.attempt_all(&plan).await {
                 Ok(brought) => {
+                    counting::begin(&mut self.tally, &plan, &brought).await;
                     let mut head = self.begin(brought);
                     if plan.loosened {
                         head.headers
@@ -191,6 +194,12 @@ impl Call {
                     None => std::task::ready!(events.poll_turn(cx)),
                 };
                 self.tally.note(events.meter());
+                if counting::poll(&mut self.tally, iter::once(events.words()), turn.is_last(), cx)
+                    .is_pending()
+                {
+                    *first = Some(turn);
+                    return Poll::Pending;
+                }
                 let sequence = events.count();
                 match self.turn(turn, sequence) {
                     None if matches!(self.state, State::Severed { .. }) => self.poll_piece(cx),
@@ -203,6 +212,10 @@ impl Call {
                     None => std::task::ready!(fan.poll_turn(cx)),
                 };
                 self.tally.note(fan.meter());
+                if counting::poll(&mut self.tally, fan.words(), turn.is_last(), cx).is_pending() {
+                    *first = Some(turn);
+                    return Poll::Pending;
+                }
                 match self.turn(turn, 0) {
                     None if matches!(self.state, State::Severed { .. }) => self.poll_piece(cx),
                     piece => Poll::Ready(piece.map(Ok)),
@@ -267,9 +280,25 @@ impl Call {
     }
 
     fn end(&mut self, end: End) {
+        self.leave();
         let refused = self.tally.status >= 400 && end == End::Done;
         self.tally.settle(if refused { End::Refused } else { end });
         self.state = State::Ended;
+    }
+
+    /// What a client has received that leaves now is counted behind its back.
+    fn leave(&mut self) {
+        match &mut self.state {
+            State::Events(events, _) if self.tally.counting.is_some() => {
+                self.tally.note(events.meter());
+                counting::heard(&mut self.tally, iter::once(events.words()), true);
+            }
+            State::Fan(fan, _) if self.tally.counting.is_some() => {
+                self.tally.note(fan.meter());
+                counting::heard(&mut self.tally, fan.words(), true);
+            }
+            _ => {}
+        }
     }
 
     fn turn(&mut self, turn: Turn, sequence: u64) -> Option<Bytes> {
@@ -432,5 +461,11 @@ impl Call {
             }
         }
         Err(refusal)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.leave();
     }
 }

@@ -8,10 +8,11 @@ use levada_core::profile::Profile;
 use levada_core::snapshot::{Backend, Snapshot};
 
 use crate::client::Dialer;
+use crate::jwts::Jwts;
 use crate::load::Load;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::tls;
-use crate::tokens::Tokens;
+use crate::tokens::{self, Tokenizer};
 
 /// A snapshot with the live things that belong to it, in the snapshot's order.
 #[derive(Debug)]
@@ -22,10 +23,12 @@ pub struct Current {
     pub loads: Vec<Arc<Load>>,
     /// One for each model.
     pub models: Vec<Arc<ModelMetrics>>,
+    /// What each model's tokens are counted with.
+    pub tokenizers: Vec<Option<Arc<Tokenizer>>>,
     /// The TLS configuration of the public listener.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// What is remembered of tokens, under these issuers and keys.
-    pub tokens: Arc<Tokens>,
+    pub jwts: Arc<Jwts>,
 }
 
 impl Current {
@@ -80,13 +83,41 @@ pub fn compile(
             }
         },
     };
+    let tokenizers = tokenizers(&snapshot, before, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
     let models = snapshot.models.iter().map(|model| Arc::new(metrics.model(&model.name))).collect();
     let same = before.filter(|before| before.snapshot.issuers == snapshot.issuers);
-    let tokens = same.map(|before| Arc::clone(&before.tokens)).unwrap_or_default();
-    Ok(Current { snapshot, loads, models, tls, tokens })
+    let jwts = same.map(|before| Arc::clone(&before.jwts)).unwrap_or_default();
+    Ok(Current { snapshot, loads, models, tokenizers, tls, jwts })
+}
+
+/// The tokenizers of the models. A file that has become bad since is judged at the next reload: until then what was
+/// read of it stays.
+fn tokenizers(
+    snapshot: &Snapshot,
+    before: Option<&Current>,
+    problems: &mut Vec<String>,
+) -> Vec<Option<Arc<Tokenizer>>> {
+    let mut found = Vec::with_capacity(snapshot.models.len());
+    for (index, model) in snapshot.models.iter().enumerate() {
+        let Some(name) = &model.tokenizer else {
+            found.push(None);
+            continue;
+        };
+        let kept = || {
+            let before = before?;
+            let at = before.snapshot.models.iter().position(|old| old.tokenizer.as_ref() == Some(name))?;
+            before.tokenizers.get(at).cloned().flatten()
+        };
+        let loaded = tokens::load(name).or_else(|problem| kept().ok_or(problem));
+        match loaded {
+            Ok(tokenizer) => found.push(Some(tokenizer)),
+            Err(problem) => problems.push(format!("models[{index}].tokenizer: {problem}")),
+        }
+    }
+    found
 }
 
 fn same_place(old: &Backend, new: &Backend) -> bool {

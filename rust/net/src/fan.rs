@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use levada_core::refusal::{Kind, Refusal};
 use levada_core::snapshot::Member;
 use levada_core::usage::Meter;
+use levada_core::words::Words;
 use levada_core::{bounds, merge};
 use tokio::time::{Instant, timeout};
 
@@ -145,7 +146,7 @@ pub struct Fan {
 enum Lane {
     Open(Box<Events>),
     /// It has ended as it should, and given its place back.
-    Over(Box<Meter>),
+    Over(Box<Meter>, Words),
 }
 
 impl Fan {
@@ -158,8 +159,16 @@ impl Fan {
     pub fn meter(&self) -> Meter {
         Meter::sum(self.lanes.iter().map(|lane| match lane {
             Lane::Open(events) => events.meter(),
-            Lane::Over(meter) => **meter,
+            Lane::Over(meter, _) => **meter,
         }))
+    }
+
+    /// The text of all that is not counted yet.
+    pub fn words(&mut self) -> impl Iterator<Item = &mut Words> {
+        self.lanes.iter_mut().map(|lane| match lane {
+            Lane::Open(events) => events.words(),
+            Lane::Over(_, words) => words,
+        })
     }
 
     /// The next events of all that are ready, each asked once; the end when all have ended.
@@ -182,7 +191,7 @@ impl Fan {
                     break;
                 }
             }
-            if self.lanes.iter().all(|lane| matches!(lane, Lane::Over(_))) {
+            if self.lanes.iter().all(|lane| matches!(lane, Lane::Over(..))) {
                 joined.add(self.whole.end());
                 return Poll::Ready(Turn::Last(joined.take()));
             }
@@ -202,7 +211,7 @@ impl Lane {
         let Self::Open(events) = self else { return Poll::Pending };
         let turn = std::task::ready!(events.poll_turn(cx));
         if matches!(turn, Turn::Last(_)) {
-            *self = Self::Over(Box::new(events.meter()));
+            *self = Self::Over(Box::new(events.meter()), std::mem::take(events.words()));
         }
         Poll::Ready(turn)
     }

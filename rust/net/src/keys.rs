@@ -80,7 +80,7 @@ impl Keys {
             return None;
         }
         if !snapshot.issuers.is_empty() && jwt::is_token(presented) {
-            return current.tokens.key(&snapshot.issuers, presented, unix(), &self.unknown_kids);
+            return current.jwts.key(&snapshot.issuers, presented, unix(), &self.unknown_kids);
         }
         if !snapshot.allow_opaque {
             return None;

@@ -20,6 +20,7 @@ pub mod fan;
 pub mod fetch;
 pub mod gateway;
 pub mod journal;
+pub mod jwts;
 pub mod keys;
 pub mod limits;
 pub mod load;

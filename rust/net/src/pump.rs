@@ -13,6 +13,7 @@ use levada_core::http1::{self, Step};
 use levada_core::refusal::{Kind, Refusal};
 use levada_core::relay::{Pushed, Relay, Then};
 use levada_core::usage::{self, Meter, Usage};
+use levada_core::words::Words;
 
 use crate::attempt::Answer;
 use crate::client::Conn;
@@ -159,6 +160,14 @@ pub enum Turn {
     Broken(Bytes, Refusal),
 }
 
+impl Turn {
+    /// Whether nothing follows.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        !matches!(self, Self::Events(_))
+    }
+}
+
 /// A stream of events.
 #[derive(Debug)]
 pub struct Events {
@@ -181,6 +190,11 @@ impl Events {
     #[must_use]
     pub fn meter(&self) -> Meter {
         self.relay.meter
+    }
+
+    /// The text that is not counted yet.
+    pub fn words(&mut self) -> &mut Words {
+        &mut self.relay.words
     }
 
     /// How many events have gone to the client.

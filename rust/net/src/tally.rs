@@ -16,6 +16,7 @@ use crate::cors::Grant;
 use crate::journal::Begun;
 use crate::limits::{Reserved, Standing, Took};
 use crate::metrics::ModelMetrics;
+use crate::tokens::counting::Counting;
 
 /// The account of one call.
 #[derive(Debug)]
@@ -59,6 +60,8 @@ pub struct Tally {
     pub standing: Option<Standing>,
     /// What is reserved there for the call.
     pub reserved: Option<Reserved>,
+    /// The count of a stream whose backend tells no usage.
+    pub counting: Option<Box<Counting>>,
 }
 
 impl Tally {
@@ -66,6 +69,10 @@ impl Tally {
     #[must_use]
     pub fn open(books: Arc<Books>, id: Box<str>, grant: Option<Grant>) -> Self {
         books.metrics.in_flight.inc();
+        Self::blank(books, id, grant)
+    }
+
+    fn blank(books: Arc<Books>, id: Box<str>, grant: Option<Grant>) -> Self {
         let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         Self {
             books,
@@ -90,7 +97,15 @@ impl Tally {
             charge_prompt: true,
             standing: None,
             reserved: None,
+            counting: None,
         }
+    }
+
+    /// The account itself, for whoever settles it later; what stays here is settled.
+    pub fn hand_over(&mut self) -> Self {
+        let mut spent = Self::blank(Arc::clone(&self.books), Box::default(), None);
+        spent.settled = true;
+        std::mem::replace(self, spent)
     }
 
     /// The books that the call is written in.
@@ -148,6 +163,11 @@ impl Tally {
 
     /// The call has ended. Only the first word counts.
     pub fn settle(&mut self, end: End) {
+        // Nobody waits for a client that has left: its account is settled behind its count.
+        let counting = self.counting.take().filter(|_| !self.settled && !self.books.is_cutting());
+        if counting.is_some_and(|counting| counting.settle(self, end)) {
+            return;
+        }
         if std::mem::replace(&mut self.settled, true) {
             return;
         }

@@ -10,6 +10,7 @@ mod doors;
 mod error;
 mod gateway;
 mod pure;
+mod tokens;
 
 /// Plants a bug on purpose: see `levada_core::planted`.
 #[cfg(feature = "planted")]
@@ -33,6 +34,8 @@ mod _native {
     use super::gateway::{Caller, Gateway};
     #[pymodule_export]
     use super::pure::{Reframer, Validator};
+    #[pymodule_export]
+    use super::tokens::{count_messages, count_text};
 
     #[cfg(feature = "planted")]
     #[pymodule_export]
