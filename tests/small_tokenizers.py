@@ -3,6 +3,7 @@
 It is the judge: what it counts is what we must count.
 """
 
+import json
 import random
 from functools import cache
 from pathlib import Path
@@ -64,7 +65,8 @@ def made(kind: str) -> Tokenizer:
         one.normalizer = normalizers.Sequence(
             [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
         )
-        del one.pre_tokenizer
+        whole = json.loads(one.to_str())
+        one = Tokenizer.from_str(json.dumps({**whole, "pre_tokenizer": None}))
     return one
 
 

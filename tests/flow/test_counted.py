@@ -56,7 +56,7 @@ def bills(running: Levada, count: int) -> list[tuple[str, int, int, str, str]]:
 
     def enough() -> bool:
         lines = running.command("usage", "--by", "call", "--json").splitlines()
-        found[:] = sorted((json.loads(line) for line in lines), key=lambda row: row["began"])
+        found[:] = sorted((json.loads(line) for line in lines), key=lambda row: row["at"])
         return len(found) >= count
 
     assert eventually(enough, 20), (found, running.logs)

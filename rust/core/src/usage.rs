@@ -78,8 +78,9 @@ impl Meter {
     /// The sum of answers to one prompt: what they cost adds up, the prompt is that of the first which tells it.
     #[must_use]
     pub fn sum(answers: impl Iterator<Item = Self>) -> Self {
-        let (mut sum, mut all) = (Self::default(), None::<Usage>);
+        let (mut sum, mut all, mut told) = (Self::default(), None::<Usage>, false);
         for answer in answers {
+            told |= answer.told();
             let (usage, source) = answer.read();
             sum.least = Some(sum.least.map_or(source, |least| least.min(source)));
             sum.events += answer.events;
@@ -101,7 +102,9 @@ impl Meter {
             known.reasoning = reasoning.saturating_add(usage.reasoning);
             known.suspect = suspect || usage.suspect;
         }
-        sum.total = all;
+        // Where no answer told anything there is nothing to be believed but what we count ourselves.
+        sum.total = all.filter(|_| told);
+        sum.least = sum.least.filter(|_| told);
         sum
     }
 

@@ -1,3 +1,5 @@
+//! Pieces of text: cut anywhere they are the same text, and counted apart they are counted as one.
+
 use super::said::{Kind, of_answer, of_request};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Counting threads: what is handed over is counted as a whole, bounded, and off the threads of the sockets.
+
 use levada_core::words::Words;
 
 use super::*;
