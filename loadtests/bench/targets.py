@@ -23,6 +23,12 @@ MODEL = "mock"
 CONFIGURATIONS = Path(__file__).parent / "peers"
 VLLM_ROUTER = "vllm-router==0.1.17"
 READY_SECONDS = 60.0
+LIMITS = {
+    "requests_per_minute": 10**9,
+    "tokens_per_minute": 10**12,
+    "concurrency": 10**6,
+    "budget": {"tokens": 10**15, "per": "day"},
+}
 
 
 @dataclass
@@ -90,19 +96,31 @@ def vllm_router(place: Place) -> Running:
 
 
 def levada(place: Place, door: str = "edge", profile: str = "") -> Running:
-    """Levada as an operator starts it: key check and metrics on."""
+    """Levada as an operator starts it: key check, limits, meter, journal and metrics on."""
     name = "-".join(word for word in ("levada", "app" if door == "app" else "", profile) if word)
     data = tempfile.mkdtemp(prefix=name, dir=place.folder)
     command = [levada_program(), "serve", "--backend", f"http://127.0.0.1:{place.mock}"]
     command += ["--door", door, "--host", "127.0.0.1", "--port", "0", "--admin-port", "0"]
-    command += ["--data", data]
+    command += ["--data", data, "--config", str(CONFIGURATIONS / "levada.yaml")]
     if profile:
         command += ["--profile", str(CONFIGURATIONS / f"{profile}.yaml")]
     process = place.process(command)
     address = process.until(lambda: process.line("listening:"), READY_SECONDS)
     key = process.until(lambda: process.line("key:"), READY_SECONDS)
+    limit(data)
     port = urlsplit(address.split()[0]).port or 80
     return Running(name, port, process, {"Authorization": f"Bearer {key}"})
+
+
+def limit(data: str) -> None:
+    """Limits for the one key, which are counted and never met."""
+    about = [levada_program(), "key"]
+    listed = subprocess.run(
+        [*about, "list", "--json", "--data", data], check=True, capture_output=True
+    )
+    (key,) = json.loads(listed.stdout)
+    change = [*about, "change", key["id"], "--data", data, "--limits", json.dumps(LIMITS)]
+    subprocess.run(change, check=True, capture_output=True)
 
 
 def levada_app(place: Place) -> Running:
