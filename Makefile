@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 run: build  ## a real model answers through Levada; Ctrl-C ends it
 	$(BIN)/levada demo
 
-test: build lint rust-test python-test fuzz  ## everything CI runs
+test: build lint rust-test python-test chaos fuzz  ## everything CI runs
 	@echo "== all done"
 
 setup: $(STAMP)
@@ -96,6 +96,7 @@ load: build  ## locust against the demo, headless
 SEED ?= 1
 
 chaos: build  ## calls with faults on all sides, then the oracle's verdict on the ledger; SEED=1
+	@echo "== chaos"
 	$(BIN)/python -m loadtests.chaos --seed $(SEED) --calls 4000 --kills 20
 
 chaos-large: build  ## 100,000 calls, 200 dead workers; the report goes to loadtests/baselines

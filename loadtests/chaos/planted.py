@@ -86,17 +86,18 @@ def plant(name: str) -> None:
     async def nothing(self: Any) -> None:
         return None
 
-    def another(self: Any, record: Any) -> Any:
+    def another(self: Any, *given: Any) -> Any:
         plant.count += 1  # type: ignore[attr-defined]
-        id, *rest = row(self, record)
+        id, *rest = row(self, *given)
         return f"{id}-{plant.count}", *rest  # type: ignore[attr-defined]
 
-    def swapped(self: Any, record: Any) -> Any:
+    def swapped(self: Any, record: Any, *more: Any) -> Any:
         put, out = record["prompt_tokens"], record["completion_tokens"]
-        return row(self, {**record, "prompt_tokens": out, "completion_tokens": put})
+        return row(self, {**record, "prompt_tokens": out, "completion_tokens": put}, *more)
 
-    def rounded(self: Any, record: Any) -> Any:
-        return row(self, {**record, "prompt_tokens": int(record["prompt_tokens"] * 0.9995)})
+    def rounded(self: Any, record: Any, *more: Any) -> Any:
+        less = int(record["prompt_tokens"] * 0.9995)
+        return row(self, {**record, "prompt_tokens": less}, *more)
 
     plant.count = 0  # type: ignore[attr-defined]
     bugs: dict[str, list[tuple[Any, str, Callable[..., Awaitable[Any] | Any]]]] = {

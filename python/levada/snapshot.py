@@ -12,6 +12,7 @@ from levada import engines
 from levada.allowance import Allowance
 from levada.config import Account, Backend, Config, Enclosed, Issuer, Model
 from levada.engines import Learned
+from levada.prices import Version
 
 _PREFIX = "/v1"
 
@@ -66,8 +67,12 @@ def compile(
     pepper: bytes,
     enclosed: Enclosed,
     jwks: Mapping[str, Any] | None = None,
+    prices: Version | None = None,
 ) -> bytes:
-    """The one document of the data plane; a silent backend counts with what the file says."""
+    """The one document of the data plane; a silent backend counts with what the file says.
+
+    `prices` are those in force, which budgets are counted with.
+    """
     total = config.deadlines.total
     document = {
         "version": version,
@@ -78,7 +83,8 @@ def compile(
         },
         "backends": [_backend(backend, served, enclosed) for backend in config.backends],
         "models": [
-            _model(model, pool := _pool(config, model, served), served) | {"pool": pool}
+            _model(model, pool := _pool(config, model, served), served)
+            | {"pool": pool, **_price(prices, model.name)}
             for model in config.models or _found(config, served)
         ],
         "deadlines": {
@@ -165,6 +171,19 @@ def _model(
         **({"limits": limits} if (limits := model.limits.document()) else {}),
         **({"tokenizer": model.tokenizer} if model.tokenizer else {}),
     }
+
+
+def _price(prices: Version | None, model: str) -> dict[str, Any]:
+    """What a model's tokens cost at most: some of an answer may cost more, as thoughts do."""
+    price = None if prices is None else prices.models.get(model)
+    if price is None or price.input is None or price.output is None:
+        return {}
+    said = {
+        "input": price.input,
+        "cached": price.cached,
+        "output": max(price.output, price.reasoning or 0),
+    }
+    return {"price": {name: value for name, value in said.items() if value is not None}}
 
 
 def _learned(

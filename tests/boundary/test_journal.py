@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from test_boundary import HEADERS, PATH, STREAM, WHOLE, ask, in_a_loop, keys_document, snapshot
+from typer.testing import CliRunner, Result
 from upstream import ScriptedBackend
 
 from levada import journal
 from levada._native import Gateway
+from levada.cli import app
 
 SEGMENT = 16 * 1024 * 1024
 
@@ -110,10 +112,25 @@ def test_every_flipped_bit_is_found(backend: ScriptedBackend, tmp_path: Path) ->
         segment.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         entries, damages = journal.verify(folder)
         assert damages and entries >= 48 * (at > 40), at
+    told = verified(tmp_path)
+    assert (told.exit_code, "damaged: " in told.stdout) == (1, True)
     for cut in (written - 1, SEGMENT // 2):
         segment.write_bytes(whole[:cut])
         assert journal.verify(folder)[1]
     segment.write_bytes(whole)
     assert journal.verify(folder) == (50, [])
+    told = verified(tmp_path)
+    assert told.exit_code == 0
+    assert told.stdout == "50 entries that the ledger may still need, 0 damaged\n"
+    assert json.loads(verified(tmp_path, "--json").stdout) == {"entries": 50, "damages": []}
     with pytest.raises(OSError, match="directory"):
         journal.verify(segment)
+    segment.parent.rename(tmp_path / "away")
+    folder.rmdir()
+    folder.write_bytes(b"")
+    told = verified(tmp_path)
+    assert (told.exit_code, "Not a directory" in told.stderr) == (1, True)
+
+
+def verified(data: Path, *more: str) -> Result:
+    return CliRunner().invoke(app, ["ledger", "verify", "--data", str(data), *more])

@@ -5,6 +5,8 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from served import Levada, Start, eventually, start
 from upstream import DONE, ScriptedBackend, chat_chunk, chunked, hang, send, stream_head
 
 BODY = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "x" * 29}]}
+# A token is 0.01.
+PRICE = {"input": "10000.0", "output": "10000.0"}
 STREAM = {**BODY, "stream": True}
 ESTIMATE = -(-len(json.dumps(BODY)) // 4)
 
@@ -140,6 +144,30 @@ def test_a_hard_budget_is_never_overspent(
     last = running.chat(BODY)
     assert (error(last)["type"], error(last)["code"]) == ("insufficient_quota",) * 2
     assert last.header("x-should-retry") == "false"
+
+
+@pytest.mark.timeout(60)
+def test_a_budget_of_money_counts_with_the_prices_in_force(
+    levada: Start, backend: ScriptedBackend, door: str, tmp_path: Path
+) -> None:
+    """A second version begins while it runs."""
+    prices = tmp_path / "prices.yaml"
+    first = {"valid_from": "2026-01-01T00:00:00Z", "models": {"m": PRICE}}
+    prices.write_text(json.dumps({"currency": "EUR", "versions": [first]}))
+    running = levada(backend.url, door=door, config={"prices": str(prices)})
+    key(running, {"budget": {"money": "5.00", "per": "ever"}})
+    spent = 0
+    while (answer := running.chat(BODY)).status == 200:
+        spent += json.loads(answer.body)["usage"]["total_tokens"]
+    assert error(answer)["code"] == "insufficient_quota"
+    assert 400 <= spent <= 500
+    key(running, {"budget": {"money": "1000.00", "per": "ever"}})
+    assert running.chat(BODY).status == 200
+    soon = datetime.now(UTC) + timedelta(seconds=3)
+    later = {"valid_from": soon.isoformat(), "models": {}}
+    prices.write_text(json.dumps({"currency": "EUR", "versions": [first, later]}))
+    # What has no price cannot be paid from a budget.
+    assert eventually(lambda: running.chat(BODY).status == 429, 20)
 
 
 @pytest.mark.timeout(60)

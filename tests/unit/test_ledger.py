@@ -14,7 +14,7 @@ from fake_gateway import FakeGateway
 from levada.config import Storage
 from levada.control import collector
 from levada.control.collector import Collector
-from levada.control.ledger import DAY_MS, Ledger
+from levada.control.ledger import _SILENT, DAY_MS, Ledger
 from levada.control.store import Store, StoreError
 from levada.prices import Price, Prices, Version
 
@@ -233,3 +233,13 @@ async def test_calls_that_keep_the_machine_busy_come_first(
     monkeypatch.setattr(collector, "PATIENCE_SECONDS", 0)
     monkeypatch.setattr(collector, "SHARE", 1_000_000)
     assert await seconds(40) < 5
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("said", [{"suspect": True}, {"images": 1}, {"audio_ms": 1}, {}])
+async def test_a_record_need_not_say_all(store: Store, said: dict[str, Any]) -> None:
+    """The engine writes each of these only where there is something to say."""
+    record = {key: value for key, value in RECORD.items() if key not in _SILENT}
+    await Ledger(store).take(json.dumps({**record, "call": 0, **said}).encode())
+    (row,) = await Ledger(store).calls()
+    assert {key: row[key] for key in _SILENT} == {**_SILENT, **said}

@@ -1,8 +1,10 @@
 """What the engine runs on: reloads, found models, changed keys."""
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +262,32 @@ def test_a_guest_without_a_file_has_nothing_to_watch(monkeypatch: pytest.MonkeyP
     config = Config.model_validate({"backends": [{"name": "one", "url": "http://127.0.0.1:9"}]})
     gateway: Any = FakeGateway()
     assert Running(gateway, Source(), config, Enclosed(), b"")._look() == ()
+
+
+@pytest.mark.asyncio
+async def test_prices_count_from_their_moment_on(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh, "LOOK_SECONDS", 0.01)
+    model = {"input": 1, "output": 2}
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    (tmp_path / "prices.yaml").write_text(
+        json.dumps(
+            {
+                "currency": "EUR",
+                "versions": [
+                    {"valid_from": "2026-01-01", "models": {"m": model}},
+                    {"valid_from": soon.isoformat(), "models": {"m": {**model, "output": 9}}},
+                ],
+            }
+        )
+    )
+    file.write_text(ONE + f"models: [{{name: m}}]\nprices: {tmp_path / 'prices.yaml'}\n")
+    gateway, running = made(file)
+    watching = asyncio.create_task(running.watch())
+    async with asyncio.timeout(10):
+        while len(gateway.documents) < 3:
+            await asyncio.sleep(0.01)
+    watching.cancel()
+    told = [document["models"][0]["price"]["output"] for document in gateway.documents[1:]]
+    assert told == [2, 9]

@@ -7,6 +7,7 @@ from typing import Any
 from levada.config import Config, Enclosed, Made
 from levada.control.store import Key
 from levada.engines import Learned
+from levada.prices import Price, Version
 from levada.snapshot import Served, compile, keys_document
 
 PEPPER = bytes(range(32))
@@ -197,3 +198,26 @@ def test_keys() -> None:
     assert changes == {"replace": False, "set": lines, "remove": ["k_3"]}
     whole = json.loads(keys_document(iter([live, free, ended]), replace=True))
     assert whole == {"replace": True, "set": lines, "remove": []}
+
+
+def test_models_have_the_prices_that_budgets_are_counted_with() -> None:
+    prices = {
+        "a": Price(input=3, output=5, reasoning=7),
+        "b": Price(input=3, cached=1, output=5),
+        "c": Price(image=9),
+    }
+    settings = config(models=[{"name": name} for name in ("a", "b", "c", "d")])
+    raw = compile(
+        settings,
+        {},
+        version=3,
+        pepper=PEPPER,
+        enclosed=Enclosed(),
+        prices=Version("EUR", 0, prices),
+    )
+    assert {one["name"]: one.get("price") for one in json.loads(raw)["models"]} == {
+        "a": {"input": 3, "output": 7},
+        "b": {"input": 3, "cached": 1, "output": 5},
+        "c": None,
+        "d": None,
+    }

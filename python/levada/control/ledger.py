@@ -132,7 +132,7 @@ class Ledger:
 
     def _row(self, record: Mapping[str, Any], prices: Prices | None) -> Cells:
         id = f"{record.get('of') or record['journal']}-{record['call']}"
-        told = self._told(record if "suspect" in record else {**_SILENT, **record})
+        told = self._told({**_SILENT, **record})
         rating: Rating = (UNRATED, None, None)
         if prices is not None:
             version = prices.at(record["at_ms"])

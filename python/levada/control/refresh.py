@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from levada._native import Gateway
     from levada.config import Config, Enclosed, Made
     from levada.control.store import Store
-    from levada.prices import Prices
+    from levada.prices import Prices, Version
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,7 @@ class Running:
         self._source = source
         self._enclosed = enclosed
         self._pepper = pepper
+        self._priced: Version | None = None
         # Taken here and not when the watch begins: what changes during the start counts too.
         self._taken = self._look()
 
@@ -115,10 +117,11 @@ class Running:
         return [model["name"] for model in json.loads(document)["models"]]
 
     async def watch(self) -> None:
-        """Reload when a file of the configuration changes."""
+        """Reload when a file of the configuration changes, or a version of the prices begins."""
         last = self._taken
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            self._reprice()
             now = self._look()
             if now == last and now != self._taken:
                 self._taken = now
@@ -134,7 +137,15 @@ class Running:
             log.warning("a change of 'listen' counts from the next start on")
         self.version += 1
         self.config, self.served, self._enclosed = config, served, enclosed
+        self._priced = _in_force(enclosed)
         self._gateway.count("config_version", self.version)
+
+    def _reprice(self) -> None:
+        """The engine counts budgets with the prices of the moment."""
+        prices = _in_force(self._enclosed)
+        if prices != self._priced:
+            self._swap(self.config, self.served, self._enclosed)
+            log.info("prices in force", version=None if prices is None else prices.id)
 
     def _document(
         self, version: int, config: Config, served: dict[str, Served], enclosed: Enclosed
@@ -146,6 +157,7 @@ class Running:
             pepper=self._pepper,
             enclosed=enclosed,
             jwks=self.jwks,
+            prices=_in_force(enclosed),
         )
 
     def _still_known(self, config: Config) -> dict[str, Served]:
@@ -166,6 +178,11 @@ class Running:
             *(Path(one.tokenizer) for one in self.config.models or () if one.tokenizer),
         ]
         return look(*(path for path in paths if path is not None))
+
+
+def _in_force(enclosed: Enclosed) -> Version | None:
+    """The prices of this moment."""
+    return None if enclosed.prices is None else enclosed.prices.at(int(time.time() * 1000))
 
 
 class Keys:

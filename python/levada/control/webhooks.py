@@ -61,8 +61,8 @@ class Webhooks:
     async def run(self) -> None:
         """Until it is cancelled."""
         couriers: dict[Webhook, asyncio.Task[None]] = {}
-        counted = -COUNT_SECONDS
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_counting())
             while True:
                 wanted = self._running.config.webhooks
                 for hook in [one for one in couriers if one not in wanted]:
@@ -70,10 +70,12 @@ class Webhooks:
                 for hook in wanted:
                     if hook not in couriers:
                         couriers[hook] = group.create_task(self._carry(hook))
-                if time.monotonic() - counted >= COUNT_SECONDS:
-                    counted = time.monotonic()
-                    await self._count()
                 await asyncio.sleep(LOOK_SECONDS)
+
+    async def _keep_counting(self) -> None:
+        while True:
+            await self._count()
+            await asyncio.sleep(COUNT_SECONDS)
 
     async def _count(self) -> None:
         """How many events wait; those of a webhook that is gone stay, and are told of once."""
