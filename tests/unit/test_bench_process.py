@@ -94,6 +94,9 @@ def test_levada_is_started_as_an_operator_does(
     program.write_text(
         f"#!{sys.executable}\n"
         "import sys, time\n"
+        "if sys.argv[1] == 'key':\n"
+        f"    print(*sys.argv[2:], file=open({str(tmp_path / 'keys')!r}, 'a'))\n"
+        '    sys.exit(print(\'[{"id": "k_1"}]\'))\n'
         "print('listening: http://127.0.0.1:4711/v1', 'admin: x', 'key: sk-1', sep='\\n')\n"
         "print('words:', *sys.argv[1:], flush=True)\n"
         "time.sleep(60)\n"
@@ -107,4 +110,7 @@ def test_levada_is_started_as_an_operator_does(
     assert not alive(process.pid)
     assert (running.name, running.port) == ("levada-app", 4711)
     assert running.headers == {"Authorization": "Bearer sk-1"}
+    listed, changed = (tmp_path / "keys").read_text().splitlines()
+    assert listed.startswith("list --json --data ")
+    assert changed.startswith("change k_1 ") and "tokens_per_minute" in changed
     assert words.startswith("serve --backend http://127.0.0.1:4321 --door app --host 127.0.0.1")

@@ -42,7 +42,7 @@ def test_a_table(data: Path) -> None:
     ]
     assert [row.split()[0] for row in run(data).stdout.splitlines()] == ["key", "-", "k_a"]
     first = run(data, "--by", "call").stdout.splitlines()[1].split()
-    assert first == ["1970-01-01T00:00:00.005+00:00", "k_a", "m", "10", "2", "backend", "done"]
+    assert first == ["1970-01-01T00:00:00.005+00:00", "k_a", "m", "10", "2", "engine_final", "done"]
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 //! Counting one call whose backend tells no usage: its prompt, its text as it passes, and the sum at its end.
 //!
 //! Law: off the threads of the sockets. The end of an answer waits for its count for a bounded time, because its record
-//! is written before its last bytes leave; a client that leaves is waited for by nobody. What does not come in time, or
-//! as a whole, is no count.
+//! is written before its last bytes leave; what is late, or of a client that has left, is settled behind it: the journal
+//! has the call open until then. What does not come as a whole is no count.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,11 +43,21 @@ struct Due {
     late: Pin<Box<Sleep>>,
 }
 
+/// What became of it.
+enum Told {
+    /// All is counted.
+    Count(Usage),
+    /// Something was lost, or could not be counted.
+    Nothing,
+    /// It is not there yet, and the answer waits no longer.
+    Late,
+}
+
 impl Due {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Usage>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
         match Pin::new(&mut self.told).poll(cx) {
-            Poll::Ready(told) => Poll::Ready(told.ok().flatten()),
-            Poll::Pending => self.late.as_mut().poll(cx).map(|()| None),
+            Poll::Ready(told) => Poll::Ready(told.ok().flatten().map_or(Told::Nothing, Told::Count)),
+            Poll::Pending => self.late.as_mut().poll(cx).map(|()| Told::Late),
         }
     }
 }
@@ -81,7 +91,7 @@ pub async fn begin(tally: &mut Tally, plan: &Plan, brought: &Brought) {
             let Some(mut counting) = counting.asked() else { return };
             if counting.hand(Work::Answer(body.clone())) && counting.sum() {
                 let told = std::future::poll_fn(|cx| counting.poll(cx)).await;
-                told.into_iter().for_each(|usage| tally.meter.counted(usage));
+                counting.told(told, tally);
             }
         }
         Brought::Events(..) | Brought::Fan(..) => tally.counting = Some(counting),
@@ -97,10 +107,16 @@ pub fn poll<'w>(
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     heard(tally, words, last);
-    if let (Some(counting), true) = (&mut tally.counting, last) {
-        let told = if counting.sum() { std::task::ready!(counting.poll(cx)) } else { None };
-        tally.counting = None;
-        told.into_iter().for_each(|usage| tally.meter.counted(usage));
+    if let Some(mut counting) = tally.counting.take_if(|_| last) {
+        let told = match counting.sum().then(|| counting.poll(cx)) {
+            Some(Poll::Pending) => {
+                tally.counting = Some(counting);
+                return Poll::Pending;
+            }
+            Some(Poll::Ready(told)) => told,
+            None => Told::Nothing,
+        };
+        counting.told(told, tally);
     }
     Poll::Ready(())
 }
@@ -146,8 +162,17 @@ impl Counting {
         self.hand(Work::Tell(tell))
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Usage>> {
-        self.due.as_mut().map_or(Poll::Ready(None), |due| due.poll(cx))
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
+        self.due.as_mut().map_or(Poll::Ready(Told::Nothing), |due| due.poll(cx))
+    }
+
+    /// The sum goes into the account; one that is late goes there behind the answer's end.
+    fn told(self: Box<Self>, told: Told, tally: &mut Tally) {
+        match told {
+            Told::Count(usage) => tally.meter.counted(usage),
+            Told::Nothing => {}
+            Told::Late => tally.counting = Some(self),
+        }
     }
 
     /// Has the account settled when all is counted that was handed over; whether that can be.
