@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis
 import postgres
 import pytest
+import redis_server
 import served
 from engine import Engine, write_tiny_model
 from upstream import ScriptedBackend
@@ -99,6 +100,16 @@ def postgresql() -> Iterator[postgres.Server]:
 def postgresql_to_stop() -> Iterator[postgres.Server]:
     """Another for a file that does stop it, and starts it again."""
     with started() as server:
+        yield server
+
+
+@pytest.fixture
+def redis() -> Iterator[redis_server.Server]:
+    """A real Redis of the test's own, which it may stop."""
+    program = redis_server.found()
+    if program is None:
+        pytest.skip("there is no Redis: install Debian's package 'redis-server'")
+    with redis_server.Server(program) as server:
         yield server
 
 

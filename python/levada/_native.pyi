@@ -76,13 +76,17 @@ class Gateway:
         threads: int = 0,
         power: bool = False,
         quota: int = 0,
+        redis: str | None = None,
+        replicas: int = 2,
     ) -> Gateway:
         """An engine with this snapshot and no keys; 0 threads means one per core.
 
         With `power`, an answer's last bytes wait until its record would survive a loss of power.
         `quota` is how many bytes the journal may take; 0 means 8 GiB.
+        With `redis`, an address, limits are shared among so many `replicas`.
 
-        Raises ConfigError with every problem of the snapshot; ValueError without the directory.
+        Raises ConfigError with every problem of the snapshot; ValueError without the directory, or
+        for an address that is none.
         """
 
     def swap(self, snapshot: bytes) -> int:
@@ -90,6 +94,9 @@ class Gateway:
 
     def keys(self, changes: bytes) -> int:
         """Add, change and remove keys; how many there are afterwards. Raises ConfigError."""
+
+    def shared(self) -> bool:
+        """Whether limits are shared with other replicas now."""
 
     def unknown_kids(self) -> int:
         """How often a token has named a signing key that nobody knows; each counts every 30 s."""

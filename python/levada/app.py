@@ -40,6 +40,7 @@ from levada.control.jwks import Jwks
 from levada.control.ledger import Ledger
 from levada.control.outbox import Outbox
 from levada.control.refresh import Keys, Running
+from levada.control.sharing import Sharing
 from levada.control.store import Store, opened
 from levada.control.webhooks import Webhooks
 from levada.inference import Inference, relay
@@ -141,6 +142,8 @@ class App:
         tasks.start("records", collector.run)
         tasks.start("webhooks", Webhooks(gateway, outbox, running).run)
         tasks.start("configuration", running.watch)
+        if config.limits.redis is not None:
+            tasks.start("sharing", Sharing(gateway).run)
         inference = Inference(gateway, config.limits.body_seconds)
         routes = Routes(inference)
         contract = Contract(running, inference)
@@ -207,7 +210,8 @@ async def open_doors(
 ) -> None:
     """The edge's listeners; and where the app owns the public port, the way from edge to app."""
     edge = inherited.config.door == "edge"
-    limits = config.limits.model_dump(exclude={"body_bytes", "event_bytes", "requests"})
+    others = {"body_bytes", "event_bytes", "requests", "redis", "replicas"}
+    limits = config.limits.model_dump(exclude=others)
     document = {
         "public": [inherited.public.fileno()] if edge else [],
         "admin": [inherited.admin.fileno()],
@@ -321,7 +325,9 @@ def native(document: bytes, data: str, config: Config) -> Gateway:
 
     journal = config.journal
     power = journal.durability == "power"
-    return Gateway(document, data, config.threads, power, journal.quota_bytes)
+    redis, replicas = config.limits.redis, config.limits.replicas
+    url = None if redis is None else redis.get_secret_value()
+    return Gateway(document, data, config.threads, power, journal.quota_bytes, url, replicas)
 
 
 def create_app(

@@ -30,6 +30,7 @@ from levada.values import (
     Origin,
     Pepper,
     ProfileName,
+    RedisUrl,
     Seconds,
     Secret,
     StoreUrl,
@@ -192,7 +193,10 @@ class Window(Section):
 
 
 class Limits(Section):
-    """What one client may send, how slowly and how often, over how many connections."""
+    """What one client may send, how slowly and how often, over how many connections.
+
+    `redis`: allowances hold for all replicas together, of which there are so many.
+    """
 
     header_bytes: Count = Field(default=16384, ge=1024, le=1048576)
     headers: Count = Field(default=64, ge=8, le=1000)
@@ -206,6 +210,8 @@ class Limits(Section):
     write_seconds: Seconds = Field(default=30.0, ge=0.1, le=3600)
     connections: Count = Field(default=10000, ge=1, le=1000000)
     connections_per_ip: Count = Field(default=0, ge=0, le=1000000)
+    redis: RedisUrl | None = None
+    replicas: Count = Field(default=2, ge=1, le=1000)
 
 
 class Journal(Section):

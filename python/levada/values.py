@@ -137,6 +137,22 @@ def _store_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _redis_url(value: SecretStr) -> SecretStr:
+    """An address as Redis's own tools take it."""
+    text = value.get_secret_value()
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme == "redis" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or not re.fullmatch(r"redis://[!-.0-~]{1,4096}(/[0-9]{0,4})?", text):
+        raise ValueError(
+            "is not an address such as redis://user:password@host:6379/0, in which a '/', '@', "
+            "':' or '#' of the password is written %2F, %40, %3A, %23"
+        )
+    return value
+
+
 def _pepper(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", value.get_secret_value()):
         raise ValueError("is not 64 hexadecimal digits")
@@ -199,6 +215,7 @@ Url = Annotated[str, AfterValidator(_url)]
 Secret = Annotated[SecretStr, AfterValidator(_sendable)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Pepper = Annotated[SecretStr, AfterValidator(_pepper)]
 FilePath = Annotated[Path, AfterValidator(_beside)]
 ClaimText = Annotated[str, Field(min_length=1, max_length=1024)]

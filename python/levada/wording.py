@@ -44,7 +44,11 @@ _SHOWN = 80
 def is_secret(where: Where) -> bool:
     """Whether the value at this place, or in it, must not be shown: a backend's key, the store."""
     hidden = (("backends", "key"), ("webhooks", "secret"))
-    return where[:1] == ("store",) or (*where[:1], *where[2:3]) in hidden
+    return (
+        where[:1] == ("store",)
+        or where == ("limits", "redis")
+        or (*where[:1], *where[2:3]) in hidden
+    )
 
 
 def sentence(error: ErrorDetails, written: Mapping[Where, str]) -> tuple[str, str | None]:

@@ -62,6 +62,7 @@ class FakeGateway:
         self.missed = 0
         self.lines: list[bytes] = []
         self.damages: list[str] = []
+        self.is_shared = True
 
     def authenticate(self, method: str, path: str, headers: Any) -> Any:
         self.seen.append(("authenticate", method, path))
@@ -101,6 +102,9 @@ class FakeGateway:
 
     def unknown_kids(self) -> int:
         return self.missed
+
+    def shared(self) -> bool:
+        return self.is_shared
 
     def records(self, limit: int) -> tuple[bytes, list[str]]:
         return b"".join(self.lines[:limit]), self.damages

@@ -214,7 +214,8 @@ async def test_a_guest_makes_its_own_key_and_has_no_admin_paths(
 @pytest.mark.asyncio
 async def test_a_guest_may_have_its_data_in_a_temporary_folder(tmp_path: Path) -> None:
     file = tmp_path / "levada.yaml"
-    file.write_text(f"data: null\nbackends: [{{name: one, url: '{BACKEND}'}}]\n")
+    limits = "limits: {redis: 'redis://h'}"
+    file.write_text(f"data: null\n{limits}\nbackends: [{{name: one, url: '{BACKEND}'}}]\n")
     folders: list[str] = []
 
     def make(document: bytes, data: str, config: Config) -> Any:

@@ -38,6 +38,8 @@ def test_defaults() -> None:
         "write_seconds": 30.0,
         "connections": 10_000,
         "connections_per_ip": 0,
+        "redis": None,
+        "replicas": 2,
     }
 
 

@@ -352,6 +352,11 @@ def test_storage(file: Path) -> None:
         with pytest.raises(ConfigProblems, match="store") as refused:
             loading.load(file, None, {"PG": "mysql://u:canary@h/db"})
         assert "canary" not in str(refused.value)
+    (file.parent / "redis").write_text("http://:canary@h\n")
+    file.write_text(f"limits: {{redis: 'file:redis'}}\n{MINIMAL}")
+    with pytest.raises(ConfigProblems, match="redis://") as refused:
+        loading.load(file, None, {})
+    assert "canary" not in str(refused.value)
     file.write_text(f"data: null\nstore: {{url: '{url}'}}\n{MINIMAL}")
     (missing,) = problems(file, file.read_text())
     assert missing.endswith("it would end with the temporary data folder")

@@ -139,8 +139,11 @@ pub const PROFILE_WINDOWS: usize = 4;
 /// The most rules that hold for one call: those of four levels, and the profile's.
 pub const CALL_RULES: usize = 4 * ACCOUNT_RULES + PROFILE_WINDOWS;
 
-/// How many rules of accounts are counted at once, in all: 35 MB on the disk, of which only what is used is in memory.
+/// How many rules of accounts are counted at once, in all: 39 MB on the disk, of which only what is used is in memory.
 pub const CELLS: usize = 64 * 1024;
+
+/// How many rules wait at once for what other hosts have of them: what Redis answers in a few milliseconds.
+pub const WISHES: usize = 1024;
 
 /// How many processes share the counts at once: the old worker and the new one, and some more.
 pub const SEATS: usize = 16;

@@ -1,11 +1,12 @@
 //! Limits: how much of what may pass in how long a time, at once, or for how much money.
 //!
 //! Law: data only. `cell` does the arithmetic of one rule, on words that may lie anywhere; `read` brings a rule from its
-//! document. A rule has one cell for each account that it holds for.
+//! document; `share` says what one of several hosts may use. A rule has one cell for each account that it holds for.
 
 pub mod cell;
 pub mod price;
 mod read;
+pub mod share;
 #[cfg(test)]
 mod tests;
 

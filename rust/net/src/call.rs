@@ -23,6 +23,7 @@ use crate::plan::Plan;
 use crate::pump::{Events, Lost, Plain, Turn};
 use crate::tally::Tally;
 use crate::tokens::counting;
+use crate::waiting::Waiting;
 
 /// The head of the client's answer.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ type Piece = Option<Result<Bytes, Cut>>;
 enum State {
     /// An answer of our own: status, content type, more headers, body.
     Own(Box<Own>),
+    Waiting(Box<Waiting>),
     Planned(Box<Plan>),
     Whole(Bytes),
     Events(Box<Events>, Option<Turn>),
@@ -121,8 +123,25 @@ impl Call {
         Self { tally: Box::new(tally), state: State::Planned(Box::new(plan)), held: None, dialect, severs }
     }
 
+    /// A call that waits for what other hosts have of its limits.
+    #[must_use]
+    pub fn waiting(tally: Tally, waiting: Waiting) -> Self {
+        let dialect = waiting.dialect();
+        let state = State::Waiting(Box::new(waiting));
+        Self { tally: Box::new(tally), state, held: None, dialect, severs: false }
+    }
+
     /// Makes the answer begin: for a call to a backend, tries until the first byte.
     pub async fn start(&mut self) -> Head {
+        if let State::Waiting(waiting) = &mut self.state {
+            self.state = match waiting.admitted(&mut self.tally).await {
+                Ok(plan) => {
+                    (self.dialect, self.severs) = (plan.endpoint.dialect(), plan.profile.severs);
+                    State::Planned(Box::new(plan))
+                }
+                Err(refusal) => State::Own(Box::new(Own::Refusal(refusal))),
+            };
+        }
         let head = match std::mem::replace(&mut self.state, State::Ended) {
             State::Planned(plan) => match self.attempt_all(&plan).await {
                 Ok(brought) => {
@@ -252,7 +271,7 @@ impl Call {
                 self.state = State::Ended;
                 Poll::Ready(Some(Err(Cut)))
             }
-            State::Own(_) | State::Planned(_) | State::Ended => Poll::Ready(None),
+            State::Own(_) | State::Waiting(_) | State::Planned(_) | State::Ended => Poll::Ready(None),
         }
     }
 
@@ -268,6 +287,7 @@ impl Call {
             State::Events(..)
             | State::Fan(..)
             | State::Own(_)
+            | State::Waiting(_)
             | State::Planned(_)
             | State::Severed { .. } => None,
             State::Ended => Some(0),

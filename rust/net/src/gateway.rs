@@ -29,12 +29,13 @@ use crate::current::{Current, compile};
 use crate::front;
 use crate::journal::Journal;
 use crate::keys::{Caller, Keys};
-use crate::limits::Limits;
+use crate::limits::{Denied, Limits};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::routes::{Route, Target};
 use crate::tally::Tally;
 use crate::tls;
+use crate::waiting::Waiting;
 
 /// How often a shutdown looks whether the last call has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -184,9 +185,13 @@ impl Gateway {
         }
         match &target.route {
             Route::Inference(endpoint) => {
-                match self.admit(caller, &mut tally, *endpoint, path, headers, body) {
+                match self.admit(caller, &mut tally, *endpoint, path, headers, body.clone(), false) {
                     Ok(plan) => Call::planned(tally, plan),
-                    Err(refusal) => {
+                    Err(Denied::Short(ticket)) => {
+                        let waiting = Waiting::new(self, caller, *endpoint, path, headers, body, ticket);
+                        Call::waiting(tally, waiting)
+                    }
+                    Err(Denied::Refused(refusal)) => {
                         tally.standing = self.standing(caller, &tally);
                         refused(tally, refusal, target)
                     }
@@ -233,11 +238,12 @@ impl Gateway {
         path: &str,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Result<Plan, Refusal> {
+        last: bool,
+    ) -> Result<Plan, Denied> {
         let current = self.current.load_full();
         tally.endpoint = Some(endpoint);
         if body.len() > caller.body_limit {
-            return Err(too_large(caller.body_limit, Some(body.len() as u64)));
+            return Err(too_large(caller.body_limit, Some(body.len() as u64)).into());
         }
         let (snapshot, profile) = (&current.snapshot, &caller.target.profile);
         let rules =
@@ -270,7 +276,7 @@ impl Gateway {
         let loosened = model.abilities.json_schema == Some(false) && loosen(profile, &mut request)?;
         if let Some(key) = &caller.key {
             let asked = reserve::asked(caller, key, Some(endpoint), snapshot, Some(model), tally);
-            self.reserve(asked, endpoint, tally, &mut request, &body)?;
+            self.reserve(asked, endpoint, tally, &mut request, &body, last)?;
         }
         tally.characters = request.characters;
         if matches!(endpoint, Endpoint::Images | Endpoint::ImageEdits) {
@@ -282,7 +288,7 @@ impl Gateway {
             if let Some(reserved) = tally.reserved.take() {
                 reserved.abort();
             }
-            return Err(Refusal::of(Kind::Unavailable));
+            return Err(Refusal::of(Kind::Unavailable).into());
         }
         let style = Style {
             fingerprint: rules.fingerprint,
@@ -387,9 +393,7 @@ impl Gateway {
 
     /// Closes backend connections that have been idle too long, and forgets old accounts; to be called every second.
     pub fn sweep(&self) {
-        self.limits.sweep();
-        let reserved = self.limits.open_calls();
-        self.books.metrics.reserved.set(i64::try_from(reserved).unwrap_or(i64::MAX));
+        self.sweep_limits();
         for load in &self.current.load().loads {
             load.dialer.sweep();
         }

@@ -33,6 +33,7 @@ pub mod routes;
 pub mod tally;
 pub mod tls;
 pub mod tokens;
+pub mod waiting;
 
 mod app;
 mod body;

@@ -3,6 +3,7 @@
 //! Law: a call is counted under all its rules or under none, at once; what it did not use is given back exactly. Levels
 //! are the key, its project, its tenant and the model; what the profile says holds where the key has no rate of its own.
 
+mod exchange;
 mod seat;
 mod standing;
 mod table;
@@ -11,12 +12,12 @@ mod tests;
 mod words;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use levada_core::auth::Key;
 use levada_core::endpoint::Endpoint;
-use levada_core::limit::cell::{Outcome, Room};
+use levada_core::limit::cell::{Cell, Outcome, Room};
 use levada_core::limit::price::Price;
 use levada_core::limit::{Amounts, Measure, Rule, Unit as Counted, Window};
 use levada_core::profile::rate::{Rate, Unit};
@@ -24,6 +25,8 @@ use levada_core::refusal::{Kind, Refusal};
 use levada_core::snapshot::{Model, Snapshot};
 
 use crate::disk::Disk;
+pub use exchange::Ticket;
+use exchange::{Exchange, Wish};
 pub use standing::Standing;
 pub use table::Clock;
 use table::{Locked, Table};
@@ -97,19 +100,45 @@ pub struct Admitted {
     pub bound: Option<u64>,
 }
 
+/// Why a call is not admitted.
+#[derive(Debug)]
+pub enum Denied {
+    /// There is no room.
+    Refused(Refusal),
+    /// There may be room at other hosts: this waits for their word.
+    Short(Ticket),
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// One rule of a call, and its cell.
 struct Held<'a> {
     rule: &'a Rule,
+    level: u8,
+    name: &'a str,
     tag: u64,
     place: usize,
     room: Room,
+    /// How much more this host may use of it.
+    share: u64,
 }
 
 /// All limits.
 #[derive(Debug)]
 pub struct Limits {
     table: Arc<Table>,
+    exchange: OnceLock<Arc<Exchange>>,
 }
+
+/// Of what runs low, as much as so many calls take is asked for, or a hundredth of all.
+const AHEAD: u64 = 16;
+const LOW: u64 = 4;
+/// How long whoever lacks what other hosts have is told to wait.
+const OTHERS_MS: u64 = 1000;
 
 impl Limits {
     /// The limits whose counts lie on this disk.
@@ -117,7 +146,23 @@ impl Limits {
     /// # Errors
     /// There is no room for them, or too many processes share them.
     pub fn open(disk: Arc<dyn Disk>, clock: Clock) -> io::Result<Self> {
-        Ok(Self { table: Arc::new(Table::open(disk, clock)?) })
+        Ok(Self { table: Arc::new(Table::open(disk, clock)?), exchange: OnceLock::new() })
+    }
+
+    /// Shares them with other hosts, so many in all, through this Redis, as long as the result is polled.
+    ///
+    /// # Errors
+    /// This is no address of a Redis.
+    pub fn share(&self, url: &str, hosts: u64) -> Result<impl Future<Output = ()> + Send + use<>, String> {
+        let client = redis::Client::open(url).map_err(|error| error.to_string())?;
+        let exchange = self.exchange.get_or_init(|| Arc::new(Exchange::new(Arc::clone(&self.table), hosts)));
+        Ok(Arc::clone(exchange).run(client))
+    }
+
+    /// Whether other hosts' use is known.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.exchange.get().is_some_and(|exchange| exchange.is_up())
     }
 
     /// Where the caller stands; nothing where nothing is limited.
@@ -134,7 +179,10 @@ impl Limits {
         for one in &mut held {
             let unused = Room { left: one.rule.most(), used: 0, reserved: 0, clear_ms: 0 };
             let room = match locked.find(one.tag) {
-                Some(place) => one.rule.room(&mut locked.at(place), now_ms),
+                Some(place) => {
+                    let room = one.rule.room(&mut locked.at(place), now_ms);
+                    self.together(one.rule, &locked.at(place), room, now_ms)
+                }
                 None => unused,
             };
             standing.add(one.rule, &room);
@@ -142,13 +190,19 @@ impl Limits {
         Some(standing)
     }
 
-    /// Reserves what a call may use; nothing where nothing is limited.
+    /// Reserves what a call may use; nothing where nothing is limited. A call that has waited is told at the `last`.
     ///
     /// # Errors
     /// There is no room: how long to wait.
-    pub fn admit(&self, asked: Asked<'_>, wanted: Wanted, now: Instant) -> Result<Option<Admitted>, Refusal> {
+    pub fn admit(
+        &self,
+        asked: Asked<'_>,
+        wanted: Wanted,
+        now: Instant,
+        last: bool,
+    ) -> Result<Option<Admitted>, Denied> {
         if asked.key.exhausted {
-            return Err(Refusal::of(Kind::NoCredit));
+            return Err(Refusal::of(Kind::NoCredit).into());
         }
         let own = own(asked.key);
         let mut held = self.rules(&asked, own.as_ref());
@@ -156,25 +210,38 @@ impl Limits {
             return Ok(None);
         }
         let price = asked.model.and_then(|model| model.price);
-        let (name, is_money) = (asked.model.map_or("", |model| &model.name), |one: &Held<'_>| {
-            matches!(one.rule, Rule::Budget { unit: Counted::Money, .. })
-        });
-        if price.is_none() && held.iter().any(is_money) {
-            return Err(Refusal::of(Kind::NoCredit).message(format!(
-                "The model `{name}` has no price, and this key's budget is one of money."
-            )));
-        }
+        let name = asked.model.map_or("", |model| &model.name);
+        check_priced(&held, price.as_ref(), name)?;
         let mut locked = self.table.lock();
         let now_ms = locked.now_ms(now);
+        let exchange = self.exchange.get();
         for one in &mut held {
             let place = locked.make(one.rule, one.tag, now_ms);
             one.place = place.ok_or_else(|| Refusal::of(Kind::Overloaded))?;
             one.room = one.rule.room(&mut locked.at(one.place), now_ms);
+            if let Some(exchange) = exchange.filter(|_| one.rule.is_shared()) {
+                let cell = locked.at(one.place);
+                let share = one.rule.share(&cell, exchange.hosts(), exchange.is_alone(), now_ms);
+                one.share = share.saturating_sub(one.room.used);
+                // Without a word from others there is no more than that.
+                if last || !exchange.is_up() || one.rule.was_short(&cell, now_ms) {
+                    one.room.left = one.room.left.min(one.share);
+                }
+            }
         }
         let (output, bound) = answer(&held, wanted, price.as_ref());
         let amounts = Amounts::expected(wanted.input, output, price.as_ref());
-        if let Some(full) = full(&mut locked, &held, &amounts, now_ms) {
-            return Err(full.refusal(asked.key, name));
+        if let Some(mut full) = full(&mut locked, &held, &amounts, now_ms) {
+            full.room = self.together(full.rule, &locked.at(full.place), full.room, now_ms);
+            return Err(full.refusal(asked.key, name).into());
+        }
+        let wishes = lacking(&held, &amounts);
+        if !wishes.is_empty() {
+            drop(locked);
+            return match exchange.and_then(|exchange| exchange.ask(wishes)) {
+                Some(ticket) => Err(Denied::Short(ticket)),
+                None => self.admit(asked, wanted, now, true),
+            };
         }
         let cells = held.iter().map(|one| (one.place, one.tag));
         let row = locked.reserve(now_ms, &amounts, cells).ok_or_else(|| Refusal::of(Kind::Overloaded))?;
@@ -182,13 +249,22 @@ impl Limits {
         for one in &held {
             one.rule.take(&mut locked.at(one.place), one.rule.amount(&amounts), now_ms);
             if matches!(one.rule, Rule::Window(_)) {
-                standing.add(one.rule, &one.rule.room(&mut locked.at(one.place), now_ms));
+                let room = one.rule.room(&mut locked.at(one.place), now_ms);
+                standing.add(one.rule, &self.together(one.rule, &locked.at(one.place), room, now_ms));
             }
         }
         locked.done();
         drop(locked);
+        if let Some(exchange) = exchange {
+            exchange.ask(running_low(&held, &amounts));
+        }
         let reserved = Reserved { table: Arc::clone(&self.table), row, amounts, price };
         Ok(Some(Admitted { standing, reserved, bound }))
+    }
+
+    /// The room that all hosts have together.
+    fn together(&self, rule: &Rule, cell: &impl Cell, room: Room, now_ms: u64) -> Room {
+        if self.exchange.get().is_some() { rule.together(cell, room, now_ms) } else { room }
     }
 
     /// Frees what dead processes hold; to be called every second.
@@ -224,7 +300,7 @@ impl Limits {
             for rule in rules.iter().filter(|rule| rule.counts(asked.endpoint)) {
                 let tag = self.table.tag(level, name, rule.salt());
                 let room = Room { left: 0, used: 0, reserved: 0, clear_ms: 0 };
-                held.push(Held { rule, tag, place: 0, room });
+                held.push(Held { rule, level, name, tag, place: 0, room, share: u64::MAX });
             }
         }
         held
@@ -275,6 +351,52 @@ pub struct Took {
     pub output: u64,
 }
 
+/// A budget of money holds only for what has a price.
+fn check_priced(held: &[Held<'_>], price: Option<&Price>, name: &str) -> Result<(), Refusal> {
+    let is_money = |one: &Held<'_>| matches!(one.rule, Rule::Budget { unit: Counted::Money, .. });
+    if price.is_none() && held.iter().any(is_money) {
+        return Err(Refusal::of(Kind::NoCredit)
+            .message(format!("The model `{name}` has no price, and this key's budget is one of money.")));
+    }
+    Ok(())
+}
+
+/// What this host's shares lack for a call.
+fn lacking(held: &[Held<'_>], amounts: &Amounts) -> Vec<Wish> {
+    let lacks = |one: &&Held<'_>| one.share < least(one.rule.amount(amounts), one.rule);
+    held.iter().filter(lacks).map(|one| one.wish(least(one.rule.amount(amounts), one.rule))).collect()
+}
+
+/// A budget must have something left even for what costs nothing.
+fn least(amount: u64, rule: &Rule) -> u64 {
+    if matches!(rule, Rule::Budget { .. }) { amount.max(1) } else { amount }
+}
+
+/// What calls like this one will soon lack.
+fn running_low(held: &[Held<'_>], amounts: &Amounts) -> Vec<Wish> {
+    let is_low = |one: &&Held<'_>| {
+        let amount = one.rule.amount(amounts);
+        amount > 0 && one.share < amount.saturating_mul(LOW) && one.share < one.room.left
+    };
+    let wish = |one: &Held<'_>| Wish { need: 0, ..one.wish(one.rule.amount(amounts)) };
+    held.iter().filter(is_low).map(wish).collect()
+}
+
+impl Held<'_> {
+    /// So much of it, and some more for the calls to come.
+    fn wish(&self, need: u64) -> Wish {
+        let extra = need.saturating_mul(AHEAD).max(self.rule.most() / 100);
+        Wish {
+            tag: self.tag,
+            level: self.level,
+            name: self.name.into(),
+            rule: self.rule.clone(),
+            need,
+            extra,
+        }
+    }
+}
+
 /// How long the answer may be in all; and each choice, where the limits decide it.
 fn answer(held: &[Held<'_>], wanted: Wanted, price: Option<&Price>) -> (u64, Option<u64>) {
     let (choices, most) = match wanted.answer {
@@ -299,7 +421,9 @@ fn full<'a>(locked: &mut Locked<'_>, held: &[Held<'a>], amounts: &Amounts, now_m
             continue;
         }
         let wait_ms = rule.wait_ms(&mut locked.at(one.place), amount.max(1), now_ms);
-        let full = Full { rule, room, amount, wait_ms };
+        // What others have may come back at any time.
+        let wait_ms = if wait_ms == 0 { OTHERS_MS } else { wait_ms };
+        let full = Full { rule, room, amount, wait_ms, place: one.place };
         let rank = |full: &Full<'_>| (full.is_in_vain(), full.wait_ms);
         if worst.as_ref().is_none_or(|worst| rank(worst) < rank(&full)) {
             worst = Some(full);

@@ -80,6 +80,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Calls that have something reserved in their limits.
     pub reserved: Gauge,
+    /// Whether what other hosts use of the limits is known.
+    pub limits_shared: Gauge,
     /// Calls tried again at another backend.
     pub retries: Counter,
     /// Calls whose backend told counts that cannot be.
@@ -142,6 +144,7 @@ impl Default for Metrics {
             connections: Family::default(),
             in_flight: Gauge::default(),
             reserved: Gauge::default(),
+            limits_shared: Gauge::default(),
             retries: Counter::default(),
             suspect: Counter::default(),
             keys: Gauge::default(),
@@ -188,6 +191,11 @@ impl Metrics {
             "calls_reserved",
             "Calls with a reservation in their limits",
             self.reserved.clone(),
+        );
+        registry.register(
+            "limits_shared",
+            "Whether limits are shared with other replicas now",
+            self.limits_shared.clone(),
         );
         registry.register("retries", "Calls tried again at another backend", self.retries.clone());
         registry.register(

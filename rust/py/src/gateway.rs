@@ -150,7 +150,7 @@ pub struct Gateway {
 #[pymethods]
 impl Gateway {
     #[new]
-    #[pyo3(signature = (snapshot, data_dir, threads = 0, power = false, quota = 0))]
+    #[pyo3(signature = (snapshot, data_dir, threads = 0, power = false, quota = 0, redis = None, replicas = 2))]
     fn new(
         py: Python<'_>,
         snapshot: &[u8],
@@ -158,6 +158,8 @@ impl Gateway {
         threads: usize,
         power: bool,
         quota: u64,
+        redis: Option<&str>,
+        replicas: u64,
     ) -> PyResult<Self> {
         if !Path::new(data_dir).is_dir() {
             return Err(PyValueError::new_err(format!("'{data_dir}' is not a directory")));
@@ -175,6 +177,9 @@ impl Gateway {
             builder.worker_threads(threads);
         }
         let runtime = builder.thread_name("levada").enable_all().build()?;
+        if let Some(url) = redis {
+            runtime.spawn(engine.share(url, replicas).map_err(PyValueError::new_err)?);
+        }
         let swept = Arc::downgrade(&engine);
         runtime.spawn(async move {
             let mut tick = tokio::time::interval(SWEEP);
@@ -201,6 +206,11 @@ impl Gateway {
     /// Changes keys; how many there are afterwards.
     fn keys(&self, py: Python<'_>, changes: &[u8]) -> PyResult<usize> {
         py.detach(|| self.engine.change_keys(changes)).map_err(error::config)
+    }
+
+    /// Whether limits are shared with other replicas now.
+    fn shared(&self) -> bool {
+        self.engine.is_shared()
     }
 
     /// How often a token has named a signing key that nobody knows.

@@ -4,13 +4,14 @@
 //! kept but counters of a fixed size; what that costs is one slice (a sixtieth) of the window, in the caller's disfavour.
 //! What was reserved for a call counts from its admission on, and is corrected there. A clock that goes back stands still.
 
-use super::{Amounts, Measure, Period, Rule, SLICES, Unit, Window, measured};
+use super::{Amounts, Measure, Period, Rule, SLICES, Unit, Window, measured, share};
 
 /// A stretch that is as long as the window touches one slice more.
 const RING: u64 = SLICES + 1;
 /// The words of a cell: its form, the newest slice (or the period), the sum (or what is settled), when the long run is
-/// even (or what is reserved), the interval, and the slices.
-pub const WORDS: usize = SLICE + RING as usize;
+/// even (or what is reserved), the interval, the slices, and the share of a host.
+pub const WORDS: usize = SHARE + share::WORDS;
+pub(super) const SHARE: usize = SLICE + RING as usize;
 const FORM: usize = 0;
 const NEWEST: usize = 1;
 const SUM: usize = 2;
@@ -203,7 +204,7 @@ pub fn is_idle(cell: &impl Cell, now_ms: u64) -> bool {
         CONCURRENCY => cell.get(CALLS) == 0,
         BUDGET => {
             let period = period(form);
-            let empty = cell.get(SETTLED) == 0 && cell.get(RESERVED) == 0;
+            let empty = cell.get(SETTLED) == 0 && cell.get(RESERVED) == 0 && !share::has_some(cell);
             empty || cell.get(PERIOD) < period_number(period, now_ms)
         }
         _ => true,
@@ -385,7 +386,13 @@ fn roll(cell: &mut impl Cell, period: Period, now_ms: u64) {
         cell.set(SETTLED, 0);
         cell.set(RESERVED, 0);
         cell.set(PERIOD, number);
+        share::forget(cell);
     }
+}
+
+/// The number of a budget's period; 0 for all else.
+pub(super) fn period_of(rule: &Rule, cell: &impl Cell) -> u64 {
+    if matches!(rule, Rule::Budget { .. }) { cell.get(PERIOD) } else { 0 }
 }
 
 /// The number of the period, from 1970 on.

@@ -4,18 +4,20 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use levada_core::auth::Key;
 use levada_core::bounds;
 use levada_core::endpoint::{Endpoint, Form};
-use levada_core::refusal::Refusal;
+use levada_core::refusal::{Kind, Refusal};
 use levada_core::request::{Request, estimate};
 use levada_core::snapshot::{Model, Snapshot};
 
 use super::{Gateway, refused};
 use crate::call::Call;
 use crate::keys::Caller;
-use crate::limits::{Answer, Asked, Standing, Wanted};
+use crate::limits::{Answer, Asked, Denied, Standing, Wanted};
+use crate::plan::Plan;
 use crate::routes::Route;
 use crate::tally::Tally;
 
@@ -25,6 +27,51 @@ impl Gateway {
         let mut tally = self.begin(headers);
         tally.standing = self.standing(caller, &tally);
         refused(tally, refusal, &caller.target)
+    }
+
+    /// Admits a call that has waited for other hosts.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn admit_last(
+        &self,
+        caller: &Caller,
+        tally: &mut Tally,
+        endpoint: Endpoint,
+        path: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Plan, Refusal> {
+        let admitted = self.admit(caller, tally, endpoint, path, headers, body, true);
+        admitted.map_err(|denied| {
+            tally.standing = self.standing(caller, tally);
+            match denied {
+                Denied::Refused(refusal) => refusal,
+                Denied::Short(_) => Refusal::of(Kind::Overloaded),
+            }
+        })
+    }
+
+    /// Shares the limits with other hosts, so many in all, through this Redis, as long as the result is polled.
+    ///
+    /// # Errors
+    /// This is no address of a Redis.
+    pub fn share(&self, url: &str, hosts: u64) -> Result<impl Future<Output = ()> + Send + use<>, String> {
+        self.limits.share(url, hosts)
+    }
+
+    /// Whether limits are shared with other hosts now.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.limits.is_shared()
+    }
+
+    /// Frees what dead processes hold, and tells how the limits are.
+    pub(super) fn sweep_limits(&self) {
+        self.limits.sweep();
+        let (metrics, reserved) = (&self.books.metrics, self.limits.open_calls());
+        metrics.reserved.set(i64::try_from(reserved).unwrap_or(i64::MAX));
+        metrics.limits_shared.set(i64::from(self.limits.is_shared()));
     }
 
     /// Where the caller stands before anything is counted.
@@ -48,7 +95,8 @@ impl Gateway {
         tally: &mut Tally,
         request: &mut Request,
         body: &[u8],
-    ) -> Result<(), Refusal> {
+        last: bool,
+    ) -> Result<(), Denied> {
         let answer = match (endpoint.bound(), request.max_tokens) {
             (None, _) => Answer::Bounded(0),
             (Some(_), Some(most)) => Answer::Bounded(most.saturating_mul(request.n)),
@@ -63,7 +111,9 @@ impl Gateway {
             Form::Multipart => 0,
         };
         let wanted = Wanted { input, answer };
-        let Some(admitted) = self.limits.admit(asked, wanted, tally.began())? else { return Ok(()) };
+        let Some(admitted) = self.limits.admit(asked, wanted, tally.began(), last)? else {
+            return Ok(());
+        };
         tally.standing = Some(admitted.standing);
         tally.reserved = Some(admitted.reserved);
         if let Some((name, most)) = endpoint.bound().zip(admitted.bound) {

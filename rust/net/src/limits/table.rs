@@ -35,7 +35,7 @@ const TAGS: usize = 8;
 const CELLS: usize = TAGS + bounds::CELLS;
 const BYTES: usize = (CELLS + bounds::CELLS * cell::WORDS) * 8;
 /// A table of another form is another's.
-const THIS_FORM: u64 = 0x6C65_7661_6461_0001;
+const THIS_FORM: u64 = 0x6C65_7661_6461_0002;
 /// How far from its own place a cell may lie.
 const PROBES: usize = 64;
 /// How often the lock is asked for before its holder's life is doubted; with a yield each time, some milliseconds.
@@ -246,6 +246,12 @@ impl Table {
         let mut locked = self.lock();
         locked.now_ms(Instant::now());
         seat::put(locked.words, WALL, wall_ms());
+    }
+
+    /// What no other table has.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// How many calls of this process have something reserved.

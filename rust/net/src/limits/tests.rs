@@ -73,10 +73,18 @@ fn told(standing: &Standing) -> Vec<String> {
     standing.headers().map(|(_, value)| value).collect()
 }
 
+/// Asks for a call of a host that has its limits for itself.
+fn admit(limits: &Limits, asked: Asked<'_>, wanted: Wanted) -> Result<Option<Admitted>, Refusal> {
+    limits.admit(asked, wanted, Instant::now(), false).map_err(|denied| match denied {
+        Denied::Refused(refusal) => refusal,
+        Denied::Short(_) => unreachable!(),
+    })
+}
+
 /// Asks for a call of a key alone.
 fn ask(limits: &Limits, key: &Key, wanted: Wanted) -> Result<Admitted, Refusal> {
     let (rate, snapshot) = (rate(Unit::Key, Vec::new()), plain());
-    limits.admit(asked(key, &rate, &snapshot), wanted, Instant::now()).map(Option::unwrap)
+    admit(limits, asked(key, &rate, &snapshot), wanted).map(Option::unwrap)
 }
 
 #[test]
@@ -93,7 +101,7 @@ fn a_project_shares_and_pictures_have_a_window_of_their_own() {
     let (limits, snapshot) = (limits(&Memory::default()), plain());
     let take = |key: &Key, endpoint| {
         let asked = Asked { endpoint: Some(endpoint), ..asked(key, &rate, &snapshot) };
-        limits.admit(asked, wanted(1, 1), Instant::now()).map(|admitted| told(&admitted.unwrap().standing))
+        admit(&limits, asked, wanted(1, 1)).map(|admitted| told(&admitted.unwrap().standing))
     };
     let stands = |key: &Key| told(&limits.standing(asked(key, &rate, &snapshot), Instant::now()).unwrap());
     assert_eq!(take(&a, Endpoint::Images).unwrap()[..2], ["1", "0"]);
@@ -109,7 +117,7 @@ fn a_project_shares_and_pictures_have_a_window_of_their_own() {
 fn a_key_of_its_own_rate_and_one_without_credit() {
     let rate = rate(Unit::Contract, vec![Rule::Window(Window::a_minute(1))]);
     let (limits, snapshot) = (limits(&Memory::default()), plain());
-    let take = |key: &Key| limits.admit(asked(key, &rate, &snapshot), wanted(1, 1), Instant::now());
+    let take = |key: &Key| admit(&limits, asked(key, &rate, &snapshot), wanted(1, 1));
     let own = Key { id: "a".into(), requests_per_minute: Some(2), ..Key::default() };
     for left in ["1", "0"] {
         assert_eq!(told(&take(&own).unwrap().unwrap().standing)[1], left);
@@ -195,7 +203,7 @@ fn money_is_reserved_and_a_model_without_a_price_costs_nobody_knows_what() {
     let key = key("k", r#"{"budgets":[{"unit":"money","most":100,"per":"ever"}]}"#);
     let priced = snapshot(r#","price":{"input":1000000,"cached":500000,"output":2000000}"#, "");
     let (rate, unpriced) = (Rate::default(), plain());
-    let take = |snapshot, wanted| limits.admit(asked(&key, &rate, snapshot), wanted, Instant::now());
+    let take = |snapshot, wanted| admit(&limits, asked(&key, &rate, snapshot), wanted);
     assert!(take(&unpriced, wanted(1, 1)).unwrap_err().words().contains("has no price"));
     let first = take(&priced, wanted(20, 30)).unwrap().unwrap();
     assert_eq!(first.reserved.amounts(), Amounts { input: 20, output: 30, cost: 80 });
@@ -234,7 +242,7 @@ fn every_level_counts_and_one_that_is_full_takes_nothing_of_the_others() {
     let (a, b, c) = (of_key("a", "p", 2), of_key("b", "p", 9), of_key("c", "q", 9));
     let none = Key { id: "d".into(), ..Key::default() };
     let take = |key: &Key| {
-        let admitted = limits.admit(asked(key, &rate, &snapshot), wanted(1, 1), Instant::now());
+        let admitted = admit(&limits, asked(key, &rate, &snapshot), wanted(1, 1));
         admitted.map(|one| told(&one.unwrap().standing)[..2].join("/"))
     };
     assert_eq!([take(&a).unwrap(), take(&a).unwrap()], ["2/1", "2/0"]);
@@ -351,7 +359,7 @@ fn no_jump_of_a_clock_admits_what_had_to_wait() {
     // The time goes on as long as the machine runs.
     let ahead = Instant::now() + Duration::from_millis(hour);
     let (rate, snapshot) = (Rate::default(), plain());
-    assert!(limits.admit(asked(&key, &rate, &snapshot), wanted(1, 1), ahead).is_ok());
+    assert!(limits.admit(asked(&key, &rate, &snapshot), wanted(1, 1), ahead, true).is_ok());
 }
 
 #[test]
@@ -384,9 +392,7 @@ fn sixty_four_at_once_never_overspend() {
                     let limits = &both[draw.usize(..2)];
                     let (input, output) = (draw.u64(0..20), draw.u64(1..20));
                     let wanted = wanted(input, output);
-                    if let Ok(Some(admitted)) =
-                        limits.admit(asked(key, &rate, &snapshot), wanted, Instant::now())
-                    {
+                    if let Ok(Some(admitted)) = admit(limits, asked(key, &rate, &snapshot), wanted) {
                         let mut locked = limits.table.lock();
                         let place = locked.find(tag).unwrap();
                         let room = key.limits[1].room(&mut locked.at(place), 1);
@@ -459,8 +465,7 @@ fn limits_cost() {
         let rounds = 1_000_000;
         let began = Instant::now();
         for _ in 0..rounds {
-            let admitted =
-                limits.admit(asked(key, &rate, &snapshot), wanted(100, 200), Instant::now()).unwrap();
+            let admitted = admit(&limits, asked(key, &rate, &snapshot), wanted(100, 200)).unwrap();
             if let Some(admitted) = admitted {
                 admitted.reserved.settle(Some(Took { input: 90, cached: 0, output: 100 }));
             }

@@ -20,6 +20,8 @@ pub struct Full<'a> {
     pub amount: u64,
     /// How long to wait, in milliseconds.
     pub wait_ms: u64,
+    /// Where its cell lies.
+    pub place: usize,
 }
 
 impl Full<'_> {

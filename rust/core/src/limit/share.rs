@@ -1,0 +1,184 @@
+//! What one of several hosts may use of a rule: its share, given by whoever sees the shares of all.
+//!
+//! Law: a host never uses more than its share, and the shares of all hosts are never more than the rule allows; so all of
+//! them together never use more, in no stretch of time, whatever their clocks say. A share is lowered here before that
+//! is told, and raised only by the answer to the newest question. One that has lapsed is what a host has by itself.
+
+#[cfg(test)]
+mod tests;
+
+use super::cell::{self, Cell, Room};
+use super::{Rule, Window};
+
+/// The words of a cell that hold its share: how much, until when, the newest question, what others have and have used,
+/// until when that counts, and when there was last less than was asked for.
+pub(super) const WORDS: usize = 7;
+const SHARE: usize = cell::SHARE;
+const UNTIL: usize = SHARE + 1;
+const ASKED: usize = SHARE + 2;
+const OTHERS: usize = SHARE + 3;
+const USED: usize = SHARE + 4;
+const KNOWN: usize = SHARE + 5;
+const SHORT: usize = SHARE + 6;
+
+/// How long after there was too little nobody asks again.
+const PAUSE_MS: u64 = 20;
+/// How long a share holds at least and at most, unless it is told anew.
+const LAPSE_MS: (u64, u64) = (1000, 60_000);
+/// How often what is unused of a budget is looked at.
+const BUDGET_MS: u64 = 5000;
+/// How long calls under way are believed to be those of a host that is not heard of.
+const CALLS_MS: u64 = 60_000;
+/// Sums are exact in every language up to here; a budget that is larger is shared as one of this size.
+const EXACT: u64 = 1 << 53;
+
+/// What is asked for one cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// Which question it is: a later one is greater.
+    pub number: u64,
+    /// The share that the host keeps.
+    pub keeps: u64,
+    /// How much of it is used for good.
+    pub used: u64,
+    /// How much all hosts may have.
+    pub most: u64,
+    /// What a host has that nobody has heard of.
+    pub alone: u64,
+    /// How long what is told now counts, in milliseconds; 0: for ever.
+    pub counts_ms: u64,
+    /// The period of a budget.
+    pub period: u64,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// How much more the host has.
+    pub more: u64,
+    /// What it is to come down to, because others wait for it.
+    pub target: u64,
+    /// What others have.
+    pub others: u64,
+    /// What others have used for good.
+    pub used: u64,
+}
+
+impl Rule {
+    /// Whether hosts share it. A window that allows a burst is one of a profile, and each host keeps it for itself.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        !matches!(self, Self::Window(Window { burst, most, .. }) if burst > most)
+    }
+
+    /// How often its share is told anew; it holds twice as long.
+    #[must_use]
+    pub fn renewal_ms(&self) -> u64 {
+        match self {
+            Self::Window(window) => (window.per_ms / 100).clamp(LAPSE_MS.0, LAPSE_MS.1) / 2,
+            Self::Concurrency(_) => LAPSE_MS.0 / 2,
+            Self::Budget { .. } => BUDGET_MS,
+        }
+    }
+
+    /// What one of so many hosts has by itself: of a budget nothing, for that would be spent.
+    #[must_use]
+    pub fn alone(&self, hosts: u64) -> u64 {
+        match self {
+            Self::Budget { .. } => 0,
+            _ => self.most() / hosts.max(1),
+        }
+    }
+
+    /// How much the host may have in use: its share, or what it has alone.
+    #[must_use]
+    pub fn share(&self, cell: &impl Cell, hosts: u64, is_alone: bool, now_ms: u64) -> u64 {
+        let is_budget = matches!(self, Self::Budget { .. });
+        if is_budget || !is_alone {
+            return if self.holds(cell, now_ms) { cell.get(SHARE) } else { 0 };
+        }
+        let others = if now_ms < cell.get(KNOWN) { cell.get(OTHERS) } else { 0 };
+        self.alone(hosts).min(self.most().saturating_sub(others))
+    }
+
+    fn holds(&self, cell: &impl Cell, now_ms: u64) -> bool {
+        matches!(self, Self::Budget { .. }) || now_ms < cell.get(UNTIL)
+    }
+
+    /// Whether there was too little a moment ago.
+    #[must_use]
+    pub fn was_short(&self, cell: &impl Cell, now_ms: u64) -> bool {
+        now_ms < cell.get(SHORT)
+    }
+
+    /// The room that all hosts have together, as far as is known: what clients are told.
+    #[must_use]
+    pub fn together(&self, cell: &impl Cell, room: Room, now_ms: u64) -> Room {
+        let used = if now_ms < cell.get(KNOWN) { cell.get(USED) } else { 0 };
+        Room { used: room.used.saturating_add(used), left: room.left.saturating_sub(used), ..room }
+    }
+
+    /// Asks anew: `idle` gives back half of what is unused.
+    pub fn question(&self, cell: &mut impl Cell, hosts: u64, idle: bool, now_ms: u64) -> Question {
+        let room = self.room(cell, now_ms);
+        let share = if self.holds(cell, now_ms) { cell.get(SHARE) } else { 0 };
+        let unused = share.saturating_sub(room.used);
+        let keeps = room.used.saturating_add(if idle { unused / 2 } else { unused });
+        // Milliseconds, so that a cell that is begun anew goes on where it was.
+        let number = (now_ms << 10).max(cell.get(ASKED).saturating_add(1));
+        cell.set(ASKED, number);
+        cell.set(SHARE, keeps);
+        let counts_ms = match self {
+            Self::Window(window) => window.per_ms.saturating_add(window.per_ms / 30 + 4 * self.renewal_ms()),
+            Self::Concurrency(_) => CALLS_MS,
+            Self::Budget { .. } => 0,
+        };
+        let firm = if matches!(self, Self::Budget { .. }) { room.reserved } else { 0 };
+        Question {
+            number,
+            keeps,
+            used: room.used.saturating_sub(firm),
+            most: self.most().min(EXACT),
+            alone: self.alone(hosts),
+            counts_ms,
+            period: cell::period_of(self, cell),
+        }
+    }
+
+    /// Takes the answer to a question of `asked_ms`; whether it is one to the newest.
+    pub fn answer_to(
+        &self,
+        cell: &mut impl Cell,
+        question: &Question,
+        answer: &Answer,
+        wanted: u64,
+        asked_ms: u64,
+    ) -> bool {
+        if cell.get(ASKED) != question.number || cell::period_of(self, cell) != question.period {
+            return false;
+        }
+        let share = question.keeps.saturating_add(answer.more);
+        cell.set(SHARE, share.min(answer.target));
+        cell.set(UNTIL, asked_ms.saturating_add(2 * self.renewal_ms()));
+        cell.set(OTHERS, answer.others);
+        cell.set(USED, answer.used);
+        let counts_ms = if question.counts_ms == 0 { u64::MAX } else { question.counts_ms };
+        cell.set(KNOWN, asked_ms.saturating_add(counts_ms));
+        if answer.more < wanted {
+            cell.set(SHORT, asked_ms.saturating_add(PAUSE_MS));
+        }
+        true
+    }
+}
+
+/// Forgets the share: a period has begun in which nobody has one.
+pub(super) fn forget(cell: &mut impl Cell) {
+    for at in [SHARE, OTHERS, USED, KNOWN, SHORT] {
+        cell.set(at, 0);
+    }
+}
+
+/// Whether the host has a share of its own, which it must not forget.
+pub(super) fn has_some(cell: &impl Cell) -> bool {
+    cell.get(SHARE) > 0
+}
