@@ -23,8 +23,9 @@ ESTIMATE = -(-len(json.dumps(BODY)) // 4)
 
 @dataclass(frozen=True)
 class Seen:
-    """One call: when, by the same clock, and how it ended."""
+    """One call: at which replica, when, by the same clock, and how it ended."""
 
+    at: int
     sent: float
     answered: float
     answer: Answer
@@ -47,7 +48,7 @@ class Replicas:
     def call(self, at: int) -> Seen:
         sent = time.monotonic()
         answer = self.both[at].chat(BODY)
-        return Seen(sent, time.monotonic(), answer)
+        return Seen(at, sent, time.monotonic(), answer)
 
     def together(self, count: int) -> list[Seen]:
         """So many calls, of 32 callers at each."""
@@ -183,33 +184,47 @@ def test_a_budget_is_never_overspent(
 
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("how", ["kill", "freeze"])
-def test_without_redis_each_has_its_part(
+def test_without_redis_each_comes_to_its_part(
     levada: Start, backend: ScriptedBackend, redis: Server, how: str
 ) -> None:
-    both = replicas(levada, backend, redis, {"requests_per_minute": 60})
-    passed = sum(both.call(at % 2).passed for at in range(10))
-    assert passed == 10
+    limits = {"windows": [{"count": "requests", "most": 60, "per_s": 3}]}
+    both = replicas(levada, backend, redis, limits)
+    seen = both.for_seconds(2)
     getattr(redis, how)()
-    seen = [both.call(at % 2) for at in range(20)]
-    # For a second with what was given before.
-    assert any(one.passed for one in seen)
+    lost = [both.call(at % 2) for at in range(20)]
     # 25 ms for the one that noticed; the rest is a slow machine's.
-    assert max(one.answered - one.sent for one in seen) < 0.5
+    assert max(one.answered - one.sent for one in lost) < 0.5
+    # A second until they know, a window and some more until what the other had is used up.
+    seen += lost + both.for_seconds(11)
     assert eventually(both.alone)
-    time.sleep(1.1)
-    seen += both.together(120)
-    # What one knew of the other when it was last told is not used twice.
-    assert 50 <= passed + sum(one.passed for one in seen) <= 60
+    assert most_in(seen, 3) <= 60
+    end = max(one.sent for one in seen)
     for at in (0, 1):
-        assert sum(one.passed for one in seen[at::2]) <= 30
+        last = [one for one in seen if one.at == at and one.sent > end - 3.5]
+        assert 20 <= most_in(last, 3) <= 30
     if how == "kill":
         redis.start()
     else:
         redis.thaw()
     assert eventually(both.shared)
-    assert sum(one.passed for one in both.together(64)) <= 60 - passed - 40
+    seen += both.for_seconds(2)
+    assert most_in(seen, 3) <= 60
     for running in both.both:
         assert PASSWORD not in running.logs
+
+
+@pytest.mark.timeout(90)
+def test_without_redis_nobody_takes_what_the_other_has_used(
+    levada: Start, backend: ScriptedBackend, redis: Server
+) -> None:
+    both = replicas(levada, backend, redis, {"requests_per_minute": 200})
+    assert all(both.call(0).passed for _ in range(200))
+    redis.kill()
+    assert eventually(both.alone)
+    time.sleep(1.1)
+    # The second has heard nothing of it, and has the hundredth that is for those who are alone.
+    assert sum(one.passed for one in both.together(64)) <= 2
+    assert both.call(1).answer.header("retry-after")
 
 
 @pytest.mark.timeout(90)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from fake_gateway import FakeGateway
+from records import RECORD, line
 
 from levada.config import Storage
 from levada.control import collector
@@ -17,33 +18,6 @@ from levada.control.collector import Collector
 from levada.control.ledger import _SILENT, DAY_MS, Ledger
 from levada.control.store import Store, StoreError
 from levada.prices import Price, Prices, Version
-
-RECORD = {
-    "journal": "j",
-    "call": 0,
-    "id": "req_1",
-    "at_ms": 5,
-    "key": "k_a",
-    "endpoint": "chat.completions",
-    "model": "m",
-    "backend": "one",
-    "attempts": 1,
-    "stream": True,
-    "status": 200,
-    "end": "done",
-    "prompt_tokens": 10,
-    "completion_tokens": 2,
-    "cached_tokens": 1,
-    "created_tokens": 0,
-    "reasoning_tokens": 0,
-    "usage": "engine_final",
-    "first_byte_us": 7,
-    "total_us": 9,
-}
-
-
-def line(call: int, **more: Any) -> bytes:
-    return json.dumps({**RECORD, "call": call, **more}).encode() + b"\n"
 
 
 @pytest_asyncio.fixture

@@ -12,6 +12,7 @@ import pytest_asyncio
 from fake_gateway import FakeCall, FakeGateway
 from hypothesis import given
 from hypothesis import strategies as st
+from records import line
 
 from levada.admin.api import Api
 from levada.admin.auth import Guard
@@ -130,30 +131,9 @@ class House:
         await send({"body": b"null"})
 
     async def used(self, at: float, **more: Any) -> None:
-        record = {
-            "journal": "j",
-            "call": self.count,
-            "id": "r",
-            "at_ms": round(at * 1000),
-            "key": "k_test",
-            "endpoint": "chat.completions",
-            "model": "m",
-            "backend": "b",
-            "attempts": 1,
-            "stream": False,
-            "status": 200,
-            "end": "done",
-            "prompt_tokens": 10,
-            "completion_tokens": 2,
-            "cached_tokens": 1,
-            "created_tokens": 0,
-            "reasoning_tokens": 0,
-            "usage": "backend",
-            "first_byte_us": 7,
-            "total_us": 9,
-        }
+        told = {"key": "k_test", "backend": "b", "stream": False, **more}
+        await self.ledger.take(line(self.count, at_ms=round(at * 1000), **told))
         self.count += 1
-        await self.ledger.take(json.dumps({**record, **more}).encode())
 
     async def ask(
         self, handler: Any, path: str, query: str, method: str = "GET", headers: Any = INSIDE

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import records
 from fake_gateway import FakeGateway
 
 from levada.config import Config, Enclosed
@@ -24,31 +25,11 @@ from levada.loading import Source
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 URL = "https://billing.test/{}?x=1"
-RECORD = {
-    "journal": "j",
-    "id": "req_1",
-    "at_ms": 1_700_000_000_123,
-    "key": "k_a",
-    "endpoint": "chat.completions",
-    "model": "m",
-    "backend": "one",
-    "attempts": 1,
-    "stream": True,
-    "status": 200,
-    "end": "done",
-    "prompt_tokens": 10,
-    "completion_tokens": 2,
-    "cached_tokens": 1,
-    "created_tokens": 0,
-    "reasoning_tokens": 0,
-    "usage": "backend",
-    "first_byte_us": 7,
-    "total_us": 1_500_999,
-}
+TIMES = {"at_ms": 1_700_000_000_123, "total_us": 1_500_999}
 
 
 def lines(*calls: int, **more: Any) -> bytes:
-    return b"".join(json.dumps({**RECORD, "call": call, **more}).encode() + b"\n" for call in calls)
+    return records.lines(*calls, **{**TIMES, **more})
 
 
 class House:

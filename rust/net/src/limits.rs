@@ -221,7 +221,7 @@ impl Limits {
             one.room = one.rule.room(&mut locked.at(one.place), now_ms);
             if let Some(exchange) = exchange.filter(|_| one.rule.is_shared()) {
                 let cell = locked.at(one.place);
-                let share = one.rule.share(&cell, exchange.hosts(), exchange.is_alone(), now_ms);
+                let share = one.rule.share(&cell, exchange.hosts(), exchange.unheard_ms(), now_ms);
                 one.share = share.saturating_sub(one.room.used);
                 // Without a word from others there is no more than that.
                 if last || !exchange.is_up() || one.rule.was_short(&cell, now_ms) {

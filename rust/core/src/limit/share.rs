@@ -2,7 +2,8 @@
 //!
 //! Law: a host never uses more than its share, and the shares of all hosts are never more than the rule allows; so all of
 //! them together never use more, in no stretch of time, whatever their clocks say. A share is lowered here before that
-//! is told, and raised only by the answer to the newest question. One that has lapsed is what a host has by itself.
+//! is told, and raised only by the answer to the newest question. A host that is alone comes down to its part at once,
+//! and up to it when what others had is used up.
 
 #[cfg(test)]
 mod tests;
@@ -10,17 +11,20 @@ mod tests;
 use super::cell::{self, Cell, Room};
 use super::{Rule, Window};
 
-/// The words of a cell that hold its share: how much, until when, the newest question, what others have and have used,
-/// until when that counts, and when there was last less than was asked for.
-pub(super) const WORDS: usize = 7;
+/// The words of a cell that hold its share: how much, until when, the newest question, what others have used, until when
+/// that counts, and when there was last less than was asked for.
+pub(super) const WORDS: usize = 6;
 const SHARE: usize = cell::SHARE;
 const UNTIL: usize = SHARE + 1;
 const ASKED: usize = SHARE + 2;
-const OTHERS: usize = SHARE + 3;
-const USED: usize = SHARE + 4;
-const KNOWN: usize = SHARE + 5;
-const SHORT: usize = SHARE + 6;
+const USED: usize = SHARE + 3;
+const KNOWN: usize = SHARE + 4;
+const SHORT: usize = SHARE + 5;
 
+/// After so long without a word others keep a host's part for it (the script says the same): only then it is alone.
+pub const ALONE_MS: u64 = 1000;
+/// What hosts that are alone may use above their shares, in all: the bound of what can pass above a limit.
+const ABOVE: u64 = 100;
 /// How long after there was too little nobody asks again.
 const PAUSE_MS: u64 = 20;
 /// How long a share holds at least and at most, unless it is told anew.
@@ -58,8 +62,6 @@ pub struct Answer {
     pub more: u64,
     /// What it is to come down to, because others wait for it.
     pub target: u64,
-    /// What others have.
-    pub others: u64,
     /// What others have used for good.
     pub used: u64,
 }
@@ -90,19 +92,34 @@ impl Rule {
         }
     }
 
-    /// How much the host may have in use: its share, or what it has alone.
+    /// How much the host may have in use: its share, or what it has alone. `unheard_ms` is how long ago it last heard of
+    /// the others, if that is too long.
     #[must_use]
-    pub fn share(&self, cell: &impl Cell, hosts: u64, is_alone: bool, now_ms: u64) -> u64 {
-        let is_budget = matches!(self, Self::Budget { .. });
-        if is_budget || !is_alone {
-            return if self.holds(cell, now_ms) { cell.get(SHARE) } else { 0 };
+    pub fn share(&self, cell: &impl Cell, hosts: u64, unheard_ms: Option<u64>, now_ms: u64) -> u64 {
+        let Some(unheard_ms) = unheard_ms.filter(|_| !matches!(self, Self::Budget { .. })) else {
+            return self.held(cell, now_ms);
+        };
+        let part = self.alone(hosts);
+        if unheard_ms >= ALONE_MS.saturating_add(self.counts_ms()) {
+            return part;
         }
-        let others = if now_ms < cell.get(KNOWN) { cell.get(OTHERS) } else { 0 };
-        self.alone(hosts).min(self.most().saturating_sub(others))
+        // What others had they may still have in use, and they come up to their parts no sooner.
+        let held = self.held(cell, now_ms.saturating_sub(unheard_ms));
+        part.min(held.saturating_add(self.most() / ABOVE / hosts.max(1)))
     }
 
-    fn holds(&self, cell: &impl Cell, now_ms: u64) -> bool {
-        matches!(self, Self::Budget { .. }) || now_ms < cell.get(UNTIL)
+    fn held(&self, cell: &impl Cell, now_ms: u64) -> u64 {
+        let holds = matches!(self, Self::Budget { .. }) || now_ms < cell.get(UNTIL);
+        if holds { cell.get(SHARE) } else { 0 }
+    }
+
+    /// How long what is told of it counts, in milliseconds; 0: for ever.
+    fn counts_ms(&self) -> u64 {
+        match self {
+            Self::Window(window) => window.per_ms.saturating_add(window.per_ms / 30 + 4 * self.renewal_ms()),
+            Self::Concurrency(_) => CALLS_MS,
+            Self::Budget { .. } => 0,
+        }
     }
 
     /// Whether there was too little a moment ago.
@@ -121,18 +138,12 @@ impl Rule {
     /// Asks anew: `idle` gives back half of what is unused.
     pub fn question(&self, cell: &mut impl Cell, hosts: u64, idle: bool, now_ms: u64) -> Question {
         let room = self.room(cell, now_ms);
-        let share = if self.holds(cell, now_ms) { cell.get(SHARE) } else { 0 };
-        let unused = share.saturating_sub(room.used);
+        let unused = self.held(cell, now_ms).saturating_sub(room.used);
         let keeps = room.used.saturating_add(if idle { unused / 2 } else { unused });
         // Milliseconds, so that a cell that is begun anew goes on where it was.
         let number = (now_ms << 10).max(cell.get(ASKED).saturating_add(1));
         cell.set(ASKED, number);
         cell.set(SHARE, keeps);
-        let counts_ms = match self {
-            Self::Window(window) => window.per_ms.saturating_add(window.per_ms / 30 + 4 * self.renewal_ms()),
-            Self::Concurrency(_) => CALLS_MS,
-            Self::Budget { .. } => 0,
-        };
         let firm = if matches!(self, Self::Budget { .. }) { room.reserved } else { 0 };
         Question {
             number,
@@ -140,7 +151,7 @@ impl Rule {
             used: room.used.saturating_sub(firm),
             most: self.most().min(EXACT),
             alone: self.alone(hosts),
-            counts_ms,
+            counts_ms: self.counts_ms(),
             period: cell::period_of(self, cell),
         }
     }
@@ -160,7 +171,6 @@ impl Rule {
         let share = question.keeps.saturating_add(answer.more);
         cell.set(SHARE, share.min(answer.target));
         cell.set(UNTIL, asked_ms.saturating_add(2 * self.renewal_ms()));
-        cell.set(OTHERS, answer.others);
         cell.set(USED, answer.used);
         let counts_ms = if question.counts_ms == 0 { u64::MAX } else { question.counts_ms };
         cell.set(KNOWN, asked_ms.saturating_add(counts_ms));
@@ -173,7 +183,7 @@ impl Rule {
 
 /// Forgets the share: a period has begun in which nobody has one.
 pub(super) fn forget(cell: &mut impl Cell) {
-    for at in [SHARE, OTHERS, USED, KNOWN, SHORT] {
+    for at in [SHARE, USED, KNOWN, SHORT] {
         cell.set(at, 0);
     }
 }

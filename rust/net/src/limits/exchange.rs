@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use levada_core::bounds;
 use levada_core::limit::Rule;
-use levada_core::limit::share::{Answer, Question};
+use levada_core::limit::share::{ALONE_MS, Answer, Question};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, Script};
 use tokio::sync::{Notify, watch};
@@ -26,8 +26,6 @@ const CONNECT: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_millis(100);
 /// How often Redis hears of this host.
 const TICK: Duration = Duration::from_millis(250);
-/// After so long without a word others keep this host's part for it (the script says the same): only then it takes it.
-const ALONE_MS: u64 = 1000;
 /// How many rules are asked for at once: what Redis does in about a millisecond.
 const BATCH: usize = 128;
 /// Budgets of a day or a month are forgotten by Redis after their end.
@@ -118,10 +116,11 @@ impl Exchange {
         self.up.load(Relaxed)
     }
 
-    /// Whether Redis has been gone for so long that this host has only what it has by itself, which others leave.
+    /// How long ago others were last heard of, in milliseconds, if that is so long that they leave this host its part.
     #[must_use]
-    pub fn is_alone(&self) -> bool {
-        !self.is_up() && self.age_ms().saturating_sub(self.heard.load(Relaxed)) >= ALONE_MS
+    pub fn unheard_ms(&self) -> Option<u64> {
+        let age_ms = self.age_ms().saturating_sub(self.heard.load(Relaxed));
+        (!self.is_up() && age_ms >= ALONE_MS).then_some(age_ms)
     }
 
     fn age_ms(&self) -> u64 {
@@ -288,13 +287,13 @@ impl Exchange {
 
     fn answers(&self, asked: &[(&Wish, Question)], asked_ms: u64, answers: &[i64]) {
         let mut locked = self.table.lock();
-        let (parts, _) = answers.as_chunks::<4>();
-        for ((wish, question), [more, target, others, used]) in asked.iter().zip(parts) {
+        let (parts, _) = answers.as_chunks::<3>();
+        for ((wish, question), [more, target, used]) in asked.iter().zip(parts) {
             // A question that came after a later one was not heard.
             let Ok(more) = u64::try_from(*more) else { continue };
-            let [target, others, used] = [target, others, used].map(|part| part.unsigned_abs());
+            let [target, used] = [target, used].map(|part| part.unsigned_abs());
             let Some(place) = locked.find(wish.tag) else { continue };
-            let answer = Answer { more, target, others, used };
+            let answer = Answer { more, target, used };
             wish.rule.answer_to(&mut locked.at(place), question, &answer, wish.need, asked_ms);
             locked.done();
         }

@@ -56,6 +56,6 @@ for which = 2, #KEYS do
       string.format('%.0f %.0f %.0f %.0f %.0f %.0f', keeps + more, used, question, till, lack, now))
     if kept > 0 then redis.call('PEXPIRE', key, string.format('%.0f', kept)) end
   end
-  for _, one in ipairs({ more, target, others, theirs }) do answers[#answers + 1] = one end
+  for _, one in ipairs({ more, target, theirs }) do answers[#answers + 1] = one end
 end
 return answers
