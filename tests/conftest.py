@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
-import postgres
 import pytest
-import redis_server
 import served
 from engine import Engine, write_tiny_model
 from upstream import ScriptedBackend
 
 from levada.config import Storage
+from loadtests.servers import postgres
+from loadtests.servers import redis as redis_servers
 
 # How long an example takes says what else the machine does, not whether it is right.
 hypothesis.settings.register_profile("levada", deadline=None)
@@ -104,12 +104,12 @@ def postgresql_to_stop() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture
-def redis() -> Iterator[redis_server.Server]:
+def redis() -> Iterator[redis_servers.Server]:
     """A real Redis of the test's own, which it may stop."""
-    program = redis_server.found()
+    program = redis_servers.found()
     if program is None:
         pytest.skip("there is no Redis: install Debian's package 'redis-server'")
-    with redis_server.Server(program) as server:
+    with redis_servers.Server(program) as server:
         yield server
 
 

@@ -42,7 +42,9 @@ def run(given: argparse.Namespace, folder: Path) -> tuple[oracle.Verdict, dict[s
         calm = after(given, house)
         if status := house.stop_levada():
             raise RunError(f"levada ended with {status}: {house.said('levada')}")
-        verified = house.command("ledger", "verify", "--data", str(house.data))
+        verified = house.command("ledger", "verify")
+        checked = house.command("ledger", "check")
+        (folder / "rows.json").write_text(json.dumps(house.stores.rows()))
     finally:
         house.end()
     (folder / "quiet.json").write_text(json.dumps({"calm": calm, "gauges": quiet}))
@@ -50,7 +52,9 @@ def run(given: argparse.Namespace, folder: Path) -> tuple[oracle.Verdict, dict[s
     return verdict, {
         "seconds": round(time.monotonic() - began, 1),
         "turns": nemesis.done,
+        "stores": house.stores.names(),
         "verified": verified.strip().splitlines()[-1:],
+        "checked": checked.strip().splitlines(),
     }
 
 
@@ -75,7 +79,12 @@ class Ended:
 def storm(given: argparse.Namespace, house: House) -> Nemesis:
     """The calls, and what goes wrong meanwhile."""
     share = given.calls // PARTS
-    nemesis = Nemesis(house, schedule(given.seed, given.kills), share * PARTS, Ended(house).count)
+    nemesis = Nemesis(
+        house,
+        schedule(given.seed, given.kills, house.stores.turns()),
+        share * PARTS,
+        Ended(house).count,
+    )
     gate = ("--gate", str(nemesis.gate))
     parts = [house.callers(f"{at}", given.seed, share, *gate) for at in range(PARTS)]
     moved, last, told = time.monotonic(), 0, 0.0

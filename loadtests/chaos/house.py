@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.bench.process import environment, free_port
+from loadtests.chaos import money
 from loadtests.chaos.log import Log
+from loadtests.chaos.stores import Stores
 
 # Name, shape and models of each backend.
 BACKENDS = (
@@ -29,6 +31,13 @@ BACKENDS = (
 )
 LACKS = {"plain": ["n"]}
 KEYS = 5
+PROJECT = "all"
+# So much that nobody is refused for it: they are there to be counted, and shared.
+LIMITS = {
+    "windows": [{"count": "tokens", "most": 10**12, "per_s": 60}],
+    "budget": {"tokens": 10**13, "per": "ever"},
+    "concurrency": 100_000,
+}
 # Processes of callers.
 PARTS = 2
 READY_SECONDS = 60.0
@@ -56,11 +65,13 @@ class House:
     def __init__(self, folder: Path, before: Sequence[str] = LAUNCH) -> None:
         self.folder, self.before = folder, before
         self.data = folder / "data"
+        self.config = folder / "levada.yaml"
         self.log = Log(folder / "nemesis.log")
         self.port, self.admin_port = free_port(), free_port()
         self.ports = {name: free_port() for name, *_ in BACKENDS}
         self.children: list[subprocess.Popen[bytes]] = []
         self.backends: dict[str, subprocess.Popen[bytes]] = {}
+        self.stores = Stores(folder)
         self.levada: subprocess.Popen[bytes] | None = None
         self.keys: list[str] = []
 
@@ -113,13 +124,17 @@ class House:
             "backends": backends,
             "deadlines": {"connect": 2, "first_byte": 3, "idle": 3, "total": 60, "drain": 8},
             "breaker": {"failures": 1000},
-            "limits": {"requests": []},
+            "prices": str(self.folder / "prices.yaml"),
+            "projects": [{"name": PROJECT, "limits": LIMITS}],
         }
-        (self.folder / "levada.yaml").write_text(json.dumps(config, indent=1))
+        for name, told in self.stores.config().items():
+            config[name] = told
+        config["limits"] = {"requests": []} | config.get("limits", {})
+        (self.folder / "prices.yaml").write_text(json.dumps(money.listed(), indent=1))
+        self.config.write_text(json.dumps(config, indent=1))
 
     def start_levada(self) -> None:
-        config = str(self.folder / "levada.yaml")
-        self.levada = self.spawn("levada", *self.before, "serve", "--config", config)
+        self.levada = self.spawn("levada", *self.before, "serve", "--config", str(self.config))
         until(self.is_ready, READY_SECONDS, "levada is ready")
 
     def is_ready(self) -> bool | None:
@@ -143,7 +158,7 @@ class House:
 
     def command(self, *arguments: str) -> str:
         """What a command of the gateway prints."""
-        line = [sys.executable, "-m", "levada", *arguments]
+        line = [sys.executable, "-m", "levada", *arguments, "--config", str(self.config)]
         env = environment()
         done = subprocess.run(
             line, capture_output=True, text=True, env=env, timeout=120, check=False
@@ -153,9 +168,8 @@ class House:
         return done.stdout
 
     def _make_key(self, at: int) -> tuple[str, str]:
-        made = json.loads(
-            self.command("key", "create", "--name", f"k{at}", "--json", "--data", str(self.data))
-        )
+        named = ("--name", f"k{at}", "--project", PROJECT)
+        made = json.loads(self.command("key", "create", *named, "--json"))
         return made["id"], made["key"]
 
     def callers(self, name: str, seed: str, calls: int, *more: str) -> subprocess.Popen[bytes]:
@@ -189,9 +203,10 @@ class House:
             except ProcessLookupError:
                 pass
             child.wait(10)
+        self.stores.end()
 
 
 def gauges(metrics: dict[str, float]) -> dict[str, float]:
     """What must be nought when all is quiet."""
-    quiet = re.compile(r"levada_(calls_in_flight|backend_in_flight|reservations|budget_reserved)\b")
+    quiet = re.compile(r"levada_(calls_in_flight|backend_in_flight|calls_reserved)\b")
     return {name: value for name, value in metrics.items() if quiet.match(name)}

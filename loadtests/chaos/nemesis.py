@@ -19,6 +19,8 @@ from loadtests.chaos.house import BACKENDS, PARTS, House, RunError, until
 BACK_SECONDS = 60.0
 # Calls go on while a turn is taken, and so far beyond the next.
 SLACK = 120
+# A turn that draws one of these has a worker die while something else is broken.
+DEADLY = ("v1", "l1")
 # Turns beside the kills of workers, for each of them.
 OTHERS = {"kill-backend": 0.3, "stop-backend": 0.3, "reload": 0.15, "restart": 0.05, "fall": 0.05}
 
@@ -33,15 +35,15 @@ class Turn:
     seconds: float
 
 
-def schedule(seed: str, kills: int) -> list[Turn]:
-    """The turns of a run, in their order."""
+def schedule(seed: str, kills: int, more: dict[str, float]) -> list[Turn]:
+    """The turns of a run, in their order; `more` is what else can go wrong, for each kill."""
     chance = random.Random(f"{seed}-nemesis")
     whats = ["kill-worker"] * kills
-    for what, ratio in OTHERS.items():
+    for what, ratio in {**OTHERS, **more}.items():
         whats += [what] * max(1, round(kills * ratio)) if kills else []
     names = [name for name, *_ in BACKENDS]
     turns = [
-        Turn(chance.uniform(0.02, 0.98), what, chance.choice(names), chance.uniform(0.05, 2.0))
+        Turn(chance.uniform(0.02, 0.95), what, chance.choice(names), chance.uniform(0.05, 2.0))
         for what in whats
     ]
     return sorted(turns, key=lambda turn: turn.share)
@@ -75,12 +77,15 @@ class Nemesis:
 
     def kill_worker(self, turn: Turn) -> None:
         """Any worker there is; the next turn waits until the service is whole again."""
+        self._back({self._kill(turn)})
+
+    def _kill(self, turn: Turn) -> int:
         workers = until(lambda: self.house.workers() or None, BACK_SECONDS, "a worker")
         victim = workers[round(turn.seconds * 1000) % len(workers)]
         self.house.log.write("death", "kill-worker")
         with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
-        self._back({victim})
+        return victim
 
     def _back(self, gone: set[int]) -> None:
         def replaced() -> bool | None:
@@ -101,6 +106,51 @@ class Nemesis:
         child.send_signal(signal.SIGSTOP)
         time.sleep(turn.seconds)
         child.send_signal(signal.SIGCONT)
+
+    def stop_postgresql(self, turn: Turn) -> None:
+        """Without a goodbye to anybody."""
+        server = self.house.stores.postgresql
+        assert server is not None
+        server.stop()
+        gone = self._meanwhile(turn)
+        server.start()
+        self._back(gone)
+
+    def freeze_postgresql(self, turn: Turn) -> None:
+        server = self.house.stores.postgresql
+        assert server is not None
+        server.freeze()
+        time.sleep(turn.seconds)
+        server.thaw()
+
+    def kill_redis(self, turn: Turn) -> None:
+        server = self.house.stores.redis
+        assert server is not None
+        server.kill()
+        gone = self._meanwhile(turn)
+        server.start()
+        self._back(gone)
+
+    def freeze_redis(self, turn: Turn) -> None:
+        server = self.house.stores.redis
+        assert server is not None
+        server.freeze()
+        time.sleep(turn.seconds)
+        server.thaw()
+
+    def fill_disk(self, turn: Turn) -> None:
+        disk = self.house.stores.disk
+        assert disk is not None
+        disk.fill()
+        gone = self._meanwhile(turn)
+        disk.free()
+        self._back(gone)
+
+    def _meanwhile(self, turn: Turn) -> set[int]:
+        """Something stays broken for a while; half of the times a worker dies, and is told."""
+        gone = {self._kill(turn)} if turn.backend in DEADLY else set()
+        time.sleep(turn.seconds)
+        return gone
 
     def reload(self, turn: Turn) -> None:
         """A new worker in place of the old one, which ends its calls within its grace."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadtests.chaos import bill
+from loadtests.chaos import bill, money
 from loadtests.chaos.bill import ENGINE, Bill
 from loadtests.chaos.evidence import Attempt, Call, Evidence, gather, request_id
 
@@ -175,6 +175,9 @@ def _row(call: Call, attempts: list[Attempt], row: Row, sums: Sums) -> Iterator[
     outside = call.ended if call.state in ("left", "lost", "hung") else 0.0
     owed = bill.of(call, attempts, outside)
     sums.take(call, owed, row, attempts)
+    rated, amount = money.owed(row)
+    if (row["rating"], row["amount"]) != (rated, amount):
+        yield "money", f"{row['rating']} {row['amount']}, not {rated} {amount}: {_told(row)}"
     for problem in amounts(owed, row):
         yield "tokens", f"{problem}: {_told(row)}; owed {owed}; delivered {call.delivered}"
 
@@ -296,6 +299,7 @@ class Sums:
         slow, behind = sorted(self.slow), sorted(self.behind)
         return {
             "rows": len(evidence.rows),
+            "amount_micro": sum(row["amount"] or 0 for row in evidence.rows),
             "input_tokens": sum(row["input_tokens"] for row in evidence.rows),
             "output_tokens": sum(row["output_tokens"] for row in evidence.rows),
             "difference_of_exact_bills": sum(map(abs, self.exact.values())),

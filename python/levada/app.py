@@ -7,6 +7,7 @@ engine at run time, and the only one that may catch every exception (in the supe
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import json
 import os
@@ -59,6 +60,8 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 # How often the end of the calls is looked for at a stop.
 LOOK_SECONDS = 0.05
+# How often room is looked for on a full disk.
+ROOM_SECONDS = 1.0
 
 MakeGateway = Callable[[bytes, str, Config], "Gateway"]
 
@@ -106,6 +109,8 @@ class App:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         phase = "startup"
+        if self._inherited is not None:
+            leave_orphaned(self._inherited.orphaned)
         try:
             async with AsyncExitStack() as stack:
                 self._routes = await self._build(stack)
@@ -182,9 +187,24 @@ class App:
         if self._inherited is None:
             await first_key(store)
         document = snapshot.compile(config, {}, version=1, pepper=store.pepper, enclosed=enclosed)
-        gateway = self._make(document, str(data), config)
+        gateway = await self._gateway(document, data, config)
         stack.callback(gateway.close)
         return store, gateway, Running(gateway, self._source, config, enclosed, store.pepper)
+
+    async def _gateway(self, document: bytes, data: Path, config: Config) -> Gateway:
+        """The engine, waited for while its disk is full."""
+        told = False
+        while True:
+            try:
+                return self._make(document, str(data), config)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            if not told:
+                words = "the disk is full; nothing is served until there is room for the journal"
+                log.error(words, folder=str(data))
+            told = True
+            await asyncio.sleep(ROOM_SECONDS)
 
     def _read(self) -> tuple[Config, Enclosed]:
         """As it reads now; for a worker whose files went bad, as its parent read them."""
@@ -235,6 +255,17 @@ async def first_key(store: Store) -> None:
     made = await keys.ensure_first(store, loading.given_key())
     if made is not None:
         print(f"key: {made}", flush=True)
+
+
+def leave_orphaned(orphaned: int) -> None:
+    """See to it that a worker whose parent dies does not wait alone for what it needs to begin."""
+
+    def alone() -> None:
+        log.error("the parent process is gone; leaving")
+        # Nothing is served yet, and what is on the disk outlives any end.
+        os._exit(1)
+
+    asyncio.get_running_loop().add_reader(orphaned, alone)
 
 
 class Departure:

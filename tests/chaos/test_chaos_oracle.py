@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from loadtests.chaos import oracle
+from loadtests.chaos import money, oracle
 from loadtests.chaos.evidence import Attempt, Call, Evidence, Step
 from loadtests.chaos.script import Script
 
@@ -61,8 +61,18 @@ def attempt(end: str = "done", final: bool = True, told: bool = True) -> Attempt
 
 def evidence(one: Call, tried: list[Attempt], *rows: dict[str, Any], **more: Any) -> Evidence:
     found = {"c0x1": tried} if tried else {}
-    whole = Evidence([one], found, [{**ROW, **row} for row in rows], [], keys=["k0", "k1"])
+    said = [{**ROW, **row} for row in rows]
+    rated = [dict(zip(("rating", "amount"), money.owed(row), strict=True)) | row for row in said]
+    whole = Evidence([one], found, rated, [], keys=["k0", "k1"])
     return replace(whole, **more)
+
+
+def test_money_is_rounded_once_and_what_has_no_price_is_told() -> None:
+    # 5 of 9 at 0.25, 4 from the cache at 0.05, 3 at 1.10, in millionths.
+    assert money.owed(ROW) == ("rated", 5)
+    assert money.owed({**ROW, "input_tokens": 7}) == ("rated", 4)
+    assert money.owed({**ROW, "model": "embed"}) == ("unpriced", None)
+    assert money.owed({**ROW, "input_tokens": 0, "output_tokens": 0}) == ("nothing", None)
 
 
 def kinds(given: Evidence) -> list[str]:
@@ -88,6 +98,8 @@ def test_what_is_right_is_not_found() -> None:
         ([{"cached_tokens": 8}], "tokens"),
         ([{"reasoning_tokens": 1}], "tokens"),
         ([{"source": "estimated"}], "tokens"),
+        ([{"amount": 4}], "money"),
+        ([{"rating": "unpriced", "amount": None}], "money"),
         ([{"key": "k1"}], "names"),
         ([{"model": "l"}], "names"),
         ([{"endpoint": "completions"}], "names"),

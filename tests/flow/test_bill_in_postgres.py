@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import postgres
 import pytest
 import served
 from served import Levada, Start, eventually
 from upstream import ScriptedBackend
+
+from loadtests.servers import postgres
 
 WHOLE = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 LEDGER_WAITS = "the ledger cannot be written; records wait"

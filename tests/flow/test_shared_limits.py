@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from rawhttp import Answer
-from redis_server import PASSWORD, Server
 from served import Levada, Start, eventually
 from upstream import ScriptedBackend
+
+from loadtests.servers.redis import PASSWORD, Server
 
 BODY = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "x" * 29}]}
 ESTIMATE = -(-len(json.dumps(BODY)) // 4)

@@ -332,6 +332,58 @@ async def test_an_orphan_leaves(parent: Parent, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.asyncio
+async def test_an_orphan_does_not_wait_for_what_it_needs_to_begin(
+    parent: Parent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, began = asyncio.Event(), asyncio.Event()
+
+    def leave(status: int) -> None:
+        asyncio.get_running_loop().remove_reader(parent.orphaned)
+        left.set()
+
+    async def away(data: Path, storage: Any) -> Any:
+        began.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(module.os, "_exit", leave)
+    monkeypatch.setattr(module, "opened", away)
+
+    async def start() -> None:
+        async with lifespan(create_app(parent.source, parent.inheritance, Built())):
+            raise AssertionError
+
+    waiting = asyncio.create_task(start())
+    async with asyncio.timeout(5):
+        await began.wait()
+        os.close(parent.end)
+        await left.wait()
+    parent.end = os.open(os.devnull, os.O_RDONLY)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+@pytest.mark.asyncio
+async def test_a_worker_waits_for_room_on_its_disk(
+    parent: Parent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "ROOM_SECONDS", 0.01)
+    build, refusals = Built(), [OSError(28, "full"), OSError(28, "full")]
+
+    def full(*given: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return build(*given)
+
+    async with lifespan(create_app(parent.source, parent.inheritance, full)) as told:
+        assert told == ["lifespan.startup.complete"]
+    assert "the disk is full" in capsys.readouterr().err
+    refusals = [OSError(5, "broken")]
+    with pytest.raises(OSError, match="broken"):
+        async with lifespan(create_app(parent.source, parent.inheritance, full)):
+            raise AssertionError
+
+
+@pytest.mark.asyncio
 async def test_a_failing_task_begins_again_and_is_said_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

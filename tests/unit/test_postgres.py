@@ -5,7 +5,6 @@ import socket
 import sys
 from pathlib import Path
 
-import postgres
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import func, select, text
@@ -13,6 +12,7 @@ from sqlalchemy import func, select, text
 from levada.config import Storage
 from levada.control import postgres as module
 from levada.control.store import Key, Store, StoreAwayError, StoreError
+from loadtests.servers import postgres
 
 KEY = Key("k_1", "one", b"\x01" * 32, "abcd", 1000.5)
 

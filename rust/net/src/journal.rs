@@ -25,9 +25,9 @@ use levada_core::journal::TEXT_BYTES;
 use levada_core::record::{End, Record};
 use levada_core::usage::{Source, Usage};
 
-use crate::disk::{Disk, Owned};
+use crate::disk::{Disk, Owned, Region};
 pub use backlog::Lines;
-use backlog::{Backlog, Source as Read};
+use backlog::{Backlog, Source as Read, bury};
 use hot::{Follower, Hot};
 use keeper::Keeper;
 use log::Log;
@@ -127,6 +127,14 @@ fn segments(disk: &dyn Disk, folder: &str) -> io::Result<Vec<u64>> {
     Ok(disk.list(folder)?.iter().filter_map(|name| log::numbered(name)).collect())
 }
 
+/// The files of a new journal.
+fn files(disk: &Arc<dyn Disk>, name: &str, terms: Terms) -> io::Result<(Arc<Slots>, Arc<dyn Region>, Log)> {
+    // Last what others look for: a journal without a log has never been written in.
+    let slots = Arc::new(Slots::new(disk.map(&format!("{name}/{SLOTS}"), Slots::BYTES)?));
+    let region = disk.map(&format!("{name}/{HOT}"), terms.hot)?;
+    Ok((slots, region, Log::new(Arc::clone(disk), name, terms)?))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -138,10 +146,14 @@ impl Journal {
     /// The disk has no room for it.
     pub fn new(disk: Arc<dyn Disk>, name: &str, terms: Terms) -> io::Result<Self> {
         let owned = disk.own(name)?.ok_or_else(|| io::Error::other("the journal has an owner"))?;
-        // Last what others look for: a journal without a log has never been written in.
-        let slots = Arc::new(Slots::new(disk.map(&format!("{name}/{SLOTS}"), Slots::BYTES)?));
-        let region = disk.map(&format!("{name}/{HOT}"), terms.hot)?;
-        let log = Log::new(Arc::clone(&disk), name, terms)?;
+        let (slots, region, log) = match files(&disk, name, terms) {
+            Ok(files) => files,
+            Err(error) => {
+                // Of what found no room nothing stays: it may be tried again for hours.
+                bury(&*disk, name, owned)?;
+                return Err(error);
+            }
+        };
         let hot = Hot::new(Arc::clone(&region));
         let journal = Self {
             terms,

@@ -33,6 +33,14 @@ pub fn fetch(fault: Fault) -> PyErr {
     }
 }
 
+/// The exception for what the operating system refuses, with its number.
+pub fn system(error: std::io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(number) => PyOSError::new_err((number, error.to_string())),
+        None => error.into(),
+    }
+}
+
 /// The exception for a gateway that is used where it cannot work.
 pub fn misuse(words: &'static str) -> PyErr {
     PyRuntimeError::new_err(words)

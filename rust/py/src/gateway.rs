@@ -169,8 +169,8 @@ impl Gateway {
         if quota > 0 {
             terms.quota = quota;
         }
-        let journal = py.detach(|| journal(Path::new(data_dir), terms))?;
-        let limits = py.detach(|| limits(Path::new(data_dir)))?;
+        let journal = py.detach(|| journal(Path::new(data_dir), terms)).map_err(error::system)?;
+        let limits = py.detach(|| limits(Path::new(data_dir))).map_err(error::system)?;
         let engine = py.detach(|| gateway::Gateway::new(snapshot, journal, limits)).map_err(error::config)?;
         let mut builder = Builder::new_multi_thread();
         if threads > 0 {

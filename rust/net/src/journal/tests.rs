@@ -1,6 +1,7 @@
 //! The journal on a disk that dies: nothing that was settled is lost or doubled.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -176,6 +177,18 @@ fn without_room_nothing_is_begun_and_what_is_begun_is_settled() {
     assert!(journal.admits());
     settle(&journal, "r", 1);
     assert_eq!(drained(&journal).len(), 1);
+}
+
+#[test]
+fn a_journal_that_finds_no_room_leaves_nothing_behind() {
+    let disk = Memory::default();
+    *disk.room.lock().unwrap() = Some(0);
+    for _ in 0..2 {
+        let error = Journal::new(Arc::new(disk.clone()), "a", SMALL).unwrap_err();
+        assert_eq!((error.kind(), disk.files("a").len()), (ErrorKind::StorageFull, 0));
+    }
+    *disk.room.lock().unwrap() = None;
+    settle(&journal(&disk, "a"), "r", 1);
 }
 
 #[test]

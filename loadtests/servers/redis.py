@@ -1,4 +1,4 @@
-"""A real Redis server as a process of its own. The only file of the tests that starts it.
+"""A real Redis server as a process of its own. The only file that starts it.
 
 It listens on a free port of 127.0.0.1, writes every change to its file before it answers, and is
 spoken to by whoever is tested alone.

@@ -1,7 +1,7 @@
-"""A real PostgreSQL server as a process of its own. The only file of the tests that starts it.
+"""A real PostgreSQL server as a process of its own. The only file that starts it.
 
 It listens on a free port of 127.0.0.1, belongs to no root, keeps its default durability, and every
-test has a database of its own in it.
+user has a database of its own in it.
 """
 
 import itertools

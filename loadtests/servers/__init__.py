@@ -1,0 +1,1 @@
+"""Real stores as processes of their own, for tests and load tests."""
