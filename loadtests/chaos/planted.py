@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,10 @@ PYTHON = {
     "acknowledged_first": "records are acknowledged before they are written, and some are not",
     "told_twice": "a record that is told again is another row",
     "row_dropped": "the last row of a batch is not written",
-    "end_skipped": "what is left at the end is not taken",
     "columns_swapped": "input and output change places",
     "float_tokens": "one token in a thousand is lost in a sum",
+    "cached_at_full_price": "tokens from the cache cost as much as others",
+    "unpriced_for_nothing": "what has no price costs nothing",
 }
 CALLS, KILLS, SEED = 900, 6, "7"
 RUN_SECONDS = 300
@@ -61,9 +63,11 @@ RUN_SECONDS = 300
 
 def plant(name: str) -> None:
     """Puts a bug of Python's in."""
+    from levada.control import ledger, rating
     from levada.control.collector import Collector
     from levada.control.ledger import Ledger
 
+    amount, rate = rating.amount, rating.rate
     whole: Any = Ledger.take
     row: Any = Ledger._row
 
@@ -83,9 +87,6 @@ def plant(name: str) -> None:
         await asyncio.sleep(0.2)
         return count
 
-    async def nothing(self: Any) -> None:
-        return None
-
     def another(self: Any, *given: Any) -> Any:
         plant.count += 1  # type: ignore[attr-defined]
         id, *rest = row(self, *given)
@@ -99,14 +100,22 @@ def plant(name: str) -> None:
         less = int(record["prompt_tokens"] * 0.9995)
         return row(self, {**record, "prompt_tokens": less}, *more)
 
+    def dear(price: Any, units: Any) -> Any:
+        return amount(replace(price, cached=price.input), units)
+
+    def generous(*given: Any) -> Any:
+        state, *more = rate(*given)
+        return ("rated", 0, more[1]) if state == "unpriced" else (state, *more)
+
     plant.count = 0  # type: ignore[attr-defined]
     bugs: dict[str, list[tuple[Any, str, Callable[..., Awaitable[Any] | Any]]]] = {
         "acknowledged_first": [(Collector, "_take", hasty)],
         "told_twice": [(Ledger, "_row", another), (Ledger, "take", slow)],
         "row_dropped": [(Ledger, "take", shorter)],
-        "end_skipped": [(Collector, "end", nothing)],
         "columns_swapped": [(Ledger, "_row", swapped)],
         "float_tokens": [(Ledger, "_row", rounded)],
+        "cached_at_full_price": [(rating, "amount", dear)],
+        "unpriced_for_nothing": [(ledger, "rate", generous)],
     }
     for owner, member, bug in bugs[name]:
         setattr(owner, member, bug)

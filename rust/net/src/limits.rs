@@ -221,10 +221,15 @@ impl Limits {
             one.room = one.rule.room(&mut locked.at(one.place), now_ms);
             if let Some(exchange) = exchange.filter(|_| one.rule.is_shared()) {
                 let cell = locked.at(one.place);
-                let share = one.rule.share(&cell, exchange.hosts(), exchange.unheard_ms(), now_ms);
+                let (hosts, was_short) = (exchange.hosts(), one.rule.was_short(&cell, now_ms));
+                let mut share = one.rule.share(&cell, hosts, exchange.unheard_ms(), now_ms);
+                let is_unanswered = last || !exchange.is_up();
+                if is_unanswered && !was_short {
+                    share = share.saturating_add(one.rule.above(hosts));
+                }
                 one.share = share.saturating_sub(one.room.used);
                 // Without a word from others there is no more than that.
-                if last || !exchange.is_up() || one.rule.was_short(&cell, now_ms) {
+                if is_unanswered || was_short {
                     one.room.left = one.room.left.min(one.share);
                 }
             }

@@ -3,7 +3,7 @@
 //! Law: a host never uses more than its share, and the shares of all hosts are never more than the rule allows; so all of
 //! them together never use more, in no stretch of time, whatever their clocks say. A share is lowered here before that
 //! is told, and raised only by the answer to the newest question. A host that is alone comes down to its part at once,
-//! and up to it when what others had is used up.
+//! and up to it when what others had is used up; without an answer all of them may use a hundredth more, and that is all.
 
 #[cfg(test)]
 mod tests;
@@ -23,8 +23,10 @@ const SHORT: usize = SHARE + 5;
 
 /// After so long without a word others keep a host's part for it (the script says the same): only then it is alone.
 pub const ALONE_MS: u64 = 1000;
-/// What hosts that are alone may use above their shares, in all: the bound of what can pass above a limit.
+/// The part of a limit that hosts may use above their shares, all together, while they get no answer.
 const ABOVE: u64 = 100;
+/// The part of its part that a host keeps though it does not use it.
+const FLOOR: u64 = 32;
 /// How long after there was too little nobody asks again.
 const PAUSE_MS: u64 = 20;
 /// How long a share holds at least and at most, unless it is told anew.
@@ -36,12 +38,23 @@ const CALLS_MS: u64 = 60_000;
 /// Sums are exact in every language up to here; a budget that is larger is shared as one of this size.
 const EXACT: u64 = 1 << 53;
 
+/// How much a host needs its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// It has just asked for more.
+    Now,
+    /// It has asked within the last minute: a little is kept, so that the next call need not wait.
+    Lately,
+    /// It is long ago.
+    Once,
+}
+
 /// What is asked for one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
     /// Which question it is: a later one is greater.
     pub number: u64,
-    /// The share that the host keeps.
+    /// What the host keeps: what is used and what it still has. The first may be a little more than its share.
     pub keeps: u64,
     /// How much of it is used for good.
     pub used: u64,
@@ -58,8 +71,8 @@ pub struct Question {
 /// What is answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// How much more the host has.
-    pub more: u64,
+    /// The share that the host has now.
+    pub share: u64,
     /// What it is to come down to, because others wait for it.
     pub target: u64,
     /// What others have used for good.
@@ -92,6 +105,15 @@ impl Rule {
         }
     }
 
+    /// What one of so many hosts may use above its share while it gets no answer, so that it need not refuse all.
+    #[must_use]
+    pub fn above(&self, hosts: u64) -> u64 {
+        match self {
+            Self::Budget { .. } => 0,
+            _ => self.most() / ABOVE / hosts.max(1),
+        }
+    }
+
     /// How much the host may have in use: its share, or what it has alone. `unheard_ms` is how long ago it last heard of
     /// the others, if that is too long.
     #[must_use]
@@ -104,8 +126,7 @@ impl Rule {
             return part;
         }
         // What others had they may still have in use, and they come up to their parts no sooner.
-        let held = self.held(cell, now_ms.saturating_sub(unheard_ms));
-        part.min(held.saturating_add(self.most() / ABOVE / hosts.max(1)))
+        part.min(self.held(cell, now_ms.saturating_sub(unheard_ms)))
     }
 
     fn held(&self, cell: &impl Cell, now_ms: u64) -> u64 {
@@ -135,15 +156,28 @@ impl Rule {
         Room { used: room.used.saturating_add(used), left: room.left.saturating_sub(used), ..room }
     }
 
-    /// Asks anew: `idle` gives back half of what is unused.
-    pub fn question(&self, cell: &mut impl Cell, hosts: u64, idle: bool, now_ms: u64) -> Question {
+    /// Asks anew, and gives back what is not needed.
+    pub fn question(
+        &self,
+        cell: &mut impl Cell,
+        hosts: u64,
+        need: Need,
+        unheard_ms: Option<u64>,
+        now_ms: u64,
+    ) -> Question {
         let room = self.room(cell, now_ms);
-        let unused = self.held(cell, now_ms).saturating_sub(room.used);
-        let keeps = room.used.saturating_add(if idle { unused / 2 } else { unused });
+        let unused = self.share(cell, hosts, unheard_ms, now_ms).saturating_sub(room.used);
+        let kept = match need {
+            Need::Now => unused,
+            Need::Lately => (unused / 2).max(unused.min(self.most() / hosts.max(1) / FLOOR)),
+            Need::Once => unused / 2,
+        };
+        let keeps = room.used.saturating_add(kept);
         // Milliseconds, so that a cell that is begun anew goes on where it was.
         let number = (now_ms << 10).max(cell.get(ASKED).saturating_add(1));
         cell.set(ASKED, number);
-        cell.set(SHARE, keeps);
+        // What is used above it becomes no part of it.
+        cell.set(SHARE, keeps.min(cell.get(SHARE)));
         let firm = if matches!(self, Self::Budget { .. }) { room.reserved } else { 0 };
         Question {
             number,
@@ -168,13 +202,12 @@ impl Rule {
         if cell.get(ASKED) != question.number || cell::period_of(self, cell) != question.period {
             return false;
         }
-        let share = question.keeps.saturating_add(answer.more);
-        cell.set(SHARE, share.min(answer.target));
+        cell.set(SHARE, answer.share.min(answer.target));
         cell.set(UNTIL, asked_ms.saturating_add(2 * self.renewal_ms()));
         cell.set(USED, answer.used);
         let counts_ms = if question.counts_ms == 0 { u64::MAX } else { question.counts_ms };
         cell.set(KNOWN, asked_ms.saturating_add(counts_ms));
-        if answer.more < wanted {
+        if answer.share < question.keeps.saturating_add(wanted) {
             cell.set(SHORT, asked_ms.saturating_add(PAUSE_MS));
         }
         true

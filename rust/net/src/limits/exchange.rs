@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use levada_core::bounds;
 use levada_core::limit::Rule;
-use levada_core::limit::share::{ALONE_MS, Answer, Question};
+use levada_core::limit::share::{ALONE_MS, Answer, Need, Question};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, Script};
 use tokio::sync::{Notify, watch};
@@ -31,6 +31,8 @@ const BATCH: usize = 128;
 /// Budgets of a day or a month are forgotten by Redis after their end.
 const KEPT_MS: u64 = 40 * 86_400_000;
 const KEPT_AFTER_MS: u64 = 60_000;
+/// For so long after it was last asked for a host keeps a little of a share.
+const LATELY: Duration = Duration::from_secs(60);
 const HOSTS: &str = "{levada}:hosts";
 
 /// What a call lacks of a rule.
@@ -55,7 +57,8 @@ pub struct Wish {
 struct Known {
     wish: Wish,
     renewal: Instant,
-    idle: bool,
+    /// When more was last asked for.
+    wanted: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -264,21 +267,28 @@ impl Exchange {
         let now = Instant::now();
         let mut locked = self.table.lock();
         let now_ms = locked.now_ms(now);
+        let unheard_ms = self.unheard_ms();
         let mut asked = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let Some(place) = locked.find(wish.tag) else {
                 known.remove(&wish.tag);
                 continue;
             };
-            let wanted = wish.need > 0 || wish.extra > 0;
-            let idle = known.get(&wish.tag).is_some_and(|known| known.idle) && !wanted;
-            let question = wish.rule.question(&mut locked.at(place), self.hosts, idle, now_ms);
+            let is_wanted = wish.need > 0 || wish.extra > 0;
+            let before = known.get(&wish.tag).map(|known| known.wanted);
+            let wanted = before.filter(|_| !is_wanted).unwrap_or(now);
+            let renewal = Duration::from_millis(wish.rule.renewal_ms());
+            let need = match now - wanted {
+                age if age < renewal => Need::Now,
+                age if age < LATELY => Need::Lately,
+                _ => Need::Once,
+            };
+            let question = wish.rule.question(&mut locked.at(place), self.hosts, need, unheard_ms, now_ms);
             locked.done();
-            if !wanted && question.keeps == 0 {
+            if !is_wanted && question.keeps == 0 {
                 known.remove(&wish.tag);
             } else if known.len() < bounds::CELLS {
-                let renewal = now + Duration::from_millis(wish.rule.renewal_ms());
-                known.insert(wish.tag, Known { wish: wish.clone(), renewal, idle: !wanted });
+                known.insert(wish.tag, Known { wish: wish.clone(), renewal: now + renewal, wanted });
             }
             asked.push((wish, question));
         }
@@ -288,12 +298,12 @@ impl Exchange {
     fn answers(&self, asked: &[(&Wish, Question)], asked_ms: u64, answers: &[i64]) {
         let mut locked = self.table.lock();
         let (parts, _) = answers.as_chunks::<3>();
-        for ((wish, question), [more, target, used]) in asked.iter().zip(parts) {
+        for ((wish, question), [share, target, used]) in asked.iter().zip(parts) {
             // A question that came after a later one was not heard.
-            let Ok(more) = u64::try_from(*more) else { continue };
+            let Ok(share) = u64::try_from(*share) else { continue };
             let [target, used] = [target, used].map(|part| part.unsigned_abs());
             let Some(place) = locked.find(wish.tag) else { continue };
-            let answer = Answer { more, target, used };
+            let answer = Answer { share, target, used };
             wish.rule.answer_to(&mut locked.at(place), question, &answer, wish.need, asked_ms);
             locked.done();
         }

@@ -44,18 +44,19 @@ for which = 2, #KEYS do
     end
   end
   others = others + absent * alone
-  local more, target = -1, 0
+  local granted, target = -1, 0
   if question > last then
     local free = math.max(0, most - others - keeps)
-    more = math.min(free, need)
+    local more = math.min(free, need)
     more = more + math.min(extra, math.floor((free - more) / (2 * hosts)))
     target = math.max(math.floor(most / hosts), most - others - lacked)
     local till = counts > 0 and now + counts or 0
     local lack = math.max(0, need - more)
+    granted = math.min(keeps, math.max(0, most - others)) + more
     redis.call('HSET', key, host,
       string.format('%.0f %.0f %.0f %.0f %.0f %.0f', keeps + more, used, question, till, lack, now))
     if kept > 0 then redis.call('PEXPIRE', key, string.format('%.0f', kept)) end
   end
-  for _, one in ipairs({ more, target, theirs }) do answers[#answers + 1] = one end
+  for _, one in ipairs({ granted, target, theirs }) do answers[#answers + 1] = one end
 end
 return answers

@@ -50,7 +50,8 @@ impl Shares {
         let till = if question.counts_ms == 0 { 0 } else { now + question.counts_ms };
         self.held[host] = Some((question.keeps + more, question.number, till));
         let target = (question.most / HOSTS as u64).max(question.most.saturating_sub(others));
-        Some(Answer { more, target, used: 0 })
+        let share = question.keeps.min(question.most.saturating_sub(others)) + more;
+        Some(Answer { share, target, used: 0 })
     }
 }
 
@@ -60,6 +61,8 @@ enum Step {
         host: usize,
         input: u64,
         output: u64,
+        /// Redis did not answer in time.
+        unanswered: bool,
     },
     Settle {
         which: usize,
@@ -68,7 +71,7 @@ enum Step {
     Ask {
         host: usize,
         need: u64,
-        idle: bool,
+        how: Need,
         lost: bool,
     },
     /// Answers come later than what was asked by another worker of the same host.
@@ -85,12 +88,18 @@ enum Step {
     Mend(usize),
 }
 
+fn needed() -> impl Strategy<Value = Need> {
+    prop_oneof![Just(Need::Now), Just(Need::Lately), Just(Need::Once)]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..HOSTS, 0u64..20, 0u64..20).prop_map(|(host, input, output)| Step::Admit { host, input, output }),
+        6 => (0..HOSTS, 0u64..20, 0u64..20, prop::bool::weighted(0.3)).prop_map(|(host, input, output, unanswered)| Step::Admit { host, input, output, unanswered }),
+        // What just fits above the share.
+        1 => (0..HOSTS).prop_map(|host| Step::Admit { host, input: 0, output: 0, unanswered: true }),
         3 => (any::<usize>(), 0u64..=100).prop_map(|(which, share)| Step::Settle { which, share }),
-        5 => (0..HOSTS, 0u64..60, any::<bool>(), prop::bool::weighted(0.2))
-            .prop_map(|(host, need, idle, lost)| Step::Ask { host, need, idle, lost }),
+        5 => (0..HOSTS, 0u64..60, needed(), prop::bool::weighted(0.2))
+            .prop_map(|(host, need, how, lost)| Step::Ask { host, need, how, lost }),
         1 => (0..HOSTS, 0u64..60).prop_map(|(host, need)| Step::Cross { host, need }),
         3 => (0u64..900).prop_map(Step::Wait),
         1 => (0u64..9000).prop_map(Step::Wait),
@@ -117,13 +126,15 @@ proptest! {
         let mut open: Vec<(usize, usize, Amounts, u64)> = Vec::new();
         for step in steps {
             match step {
-                Step::Admit { host, input, output } => {
+                Step::Admit { host, input, output, unanswered } => {
                     let (cell, at) = (&mut cells[host], now + skews[host]);
-                    let call = Amounts { input: part(input), output: part(output), cost: 0 };
+                    let little = u64::from(input + output == 0);
+                    let call = Amounts { input: part(input) + little, output: part(output), cost: 0 };
                     let amount = rule.amount(&call);
                     let room = rule.room(cell, at);
                     let unheard_ms = shares.cut[host].map(|since| now - since).filter(|ms| *ms >= ALONE_MS);
-                    let share = rule.share(cell, HOSTS as u64, unheard_ms, at).saturating_sub(room.used);
+                    let share = rule.share(cell, HOSTS as u64, unheard_ms, at) + if unanswered { rule.above(HOSTS as u64) } else { 0 };
+                    let share = share.saturating_sub(room.used);
                     if amount <= room.left.min(share) {
                         rule.take(cell, amount, at);
                         open.push((host, passed.len(), call, at));
@@ -136,9 +147,9 @@ proptest! {
                     settle(&mut cells[host], &call, Outcome::Took(took), at, now + skews[host]);
                     passed[event].1 = rule.amount(&took);
                 }
-                Step::Ask { host, need, idle, lost } if shares.cut[host].is_none() => {
+                Step::Ask { host, need, how, lost } if shares.cut[host].is_none() => {
                     let (cell, at) = (&mut cells[host], now + skews[host]);
-                    let question = rule.question(cell, HOSTS as u64, idle, at);
+                    let question = rule.question(cell, HOSTS as u64, how, None, at);
                     let answer = shares.ask(host, &question, part(need), part(need * 4), now);
                     if let Some(answer) = answer.filter(|_| !lost) {
                         prop_assert!(rule.answer_to(cell, &question, &answer, part(need), at));
@@ -146,8 +157,8 @@ proptest! {
                 }
                 Step::Cross { host, need } if shares.cut[host].is_none() => {
                     let (cell, at) = (&mut cells[host], now + skews[host]);
-                    let first = rule.question(cell, HOSTS as u64, false, at);
-                    let second = rule.question(cell, HOSTS as u64, true, at);
+                    let first = rule.question(cell, HOSTS as u64, Need::Now, None, at);
+                    let second = rule.question(cell, HOSTS as u64, Need::Once, None, at);
                     let late = shares.ask(host, &first, part(need), 0, now).unwrap();
                     let newest = shares.ask(host, &second, 0, 0, now).unwrap();
                     prop_assert!(rule.answer_to(cell, &second, &newest, 0, at));
@@ -165,7 +176,8 @@ proptest! {
                 Step::Mend(host) => {
                     // It is heard of when all that it has is known again.
                     let (cell, at) = (&mut cells[host], now + skews[host]);
-                    let question = rule.question(cell, HOSTS as u64, false, at);
+                    let unheard_ms = shares.cut[host].map(|since| now - since).filter(|ms| *ms >= ALONE_MS);
+                    let question = rule.question(cell, HOSTS as u64, Need::Now, unheard_ms, at);
                     if let Some(answer) = shares.ask(host, &question, 0, 0, now) {
                         prop_assert!(rule.answer_to(cell, &question, &answer, 0, at));
                     }
@@ -186,45 +198,46 @@ fn who_is_alone_has_what_it_had_and_after_a_window_its_part() {
     let rule = window(300, 60_000);
     let mut cell = begun(&rule);
     let alone = |cell: &Vec<u64>, ms: u64, now: u64| rule.share(cell, 3, Some(ms), now);
-    // Nothing was ever heard: others may have all of it but the hundredth that is for those who are alone.
-    assert_eq!((rule.share(&cell, 3, None, START), alone(&cell, 1000, START)), (0, 1));
+    // Nothing was ever heard: others may have all of it but the hundredth that is for all who get no answer.
+    assert_eq!((rule.share(&cell, 3, None, START), alone(&cell, 1000, START), rule.above(3)), (0, 0, 1));
     assert_eq!(alone(&cell, 66_000, START), 100);
-    let question = rule.question(&mut cell, 3, false, START);
-    let answer = Answer { more: 10, target: 300, used: 70 };
+    let question = rule.question(&mut cell, 3, Need::Now, None, START);
+    let answer = Answer { share: 10, target: 300, used: 70 };
     assert!(rule.answer_to(&mut cell, &question, &answer, 10, START));
     assert_eq!(rule.share(&cell, 3, None, START), 10);
     let room = rule.room(&mut cell, START);
     assert_eq!(rule.together(&cell, room, START).left, 230);
     // What it held when it last heard of others it holds until they have used up what they had.
     assert_eq!(rule.share(&cell, 3, None, START + 1000), 0);
-    assert_eq!(alone(&cell, 1000, START + 1000), 11);
-    assert_eq!(alone(&cell, 64_999, START + 64_999), 11);
+    assert_eq!(alone(&cell, 1000, START + 1000), 10);
+    assert_eq!(alone(&cell, 64_999, START + 64_999), 10);
     assert_eq!(alone(&cell, 65_000, START + 65_000), 100);
     // One that had lapsed before, it no longer holds; of one above its part it has the part.
-    assert_eq!(alone(&cell, 1000, START + 2000), 1);
+    assert_eq!(alone(&cell, 1000, START + 2000), 0);
     cell[SHARE] = 250;
     assert_eq!(alone(&cell, 1000, START + 1000), 100);
     // Of a budget only what was given is there, for as long as it takes.
     let rule = budget(100);
     let mut cell = begun(&rule);
     assert_eq!(rule.share(&cell, 3, Some(90_000), START), 0);
-    let question = rule.question(&mut cell, 3, false, START);
+    let question = rule.question(&mut cell, 3, Need::Now, None, START);
     assert!(rule.answer_to(&mut cell, &question, &answer, 20, START));
     assert!(rule.was_short(&cell, START + 19) && !rule.was_short(&cell, START + 20));
     assert_eq!(rule.share(&cell, 3, Some(90_000), START + 1_000_000_000), 10);
-    // It is not forgotten, and half of it is given back at a time.
+    assert_eq!(rule.above(3), 0);
+    // It is not forgotten, and half of it is given back at a time; a little is kept for a while.
     assert!(!is_idle(&cell, START));
-    assert_eq!(rule.question(&mut cell, 3, true, START).keeps, 5);
-    assert_eq!(rule.question(&mut cell, 3, true, START).keeps, 2);
+    assert_eq!(rule.question(&mut cell, 3, Need::Once, None, START).keeps, 5);
+    assert_eq!(rule.question(&mut cell, 3, Need::Once, None, START).keeps, 2);
 }
 
 #[test]
 fn a_share_is_of_its_period_and_bursts_are_not_shared() {
     let rule = Rule::Budget { unit: Unit::Tokens, most: 100, period: Period::Day };
     let mut cell = begun(&rule);
-    let question = rule.question(&mut cell, 2, false, START);
+    let question = rule.question(&mut cell, 2, Need::Now, None, START);
     assert_eq!(question.period, START / 86_400_000);
-    let answer = Answer { more: 10, target: 100, ..Answer::default() };
+    let answer = Answer { share: 10, target: 100, ..Answer::default() };
     assert!(rule.answer_to(&mut cell, &question, &answer, 10, START));
     rule.room(&mut cell, START + 86_400_000);
     assert_eq!(rule.share(&cell, 2, None, START + 86_400_000), 0);
@@ -232,4 +245,24 @@ fn a_share_is_of_its_period_and_bursts_are_not_shared() {
     assert!(rule.is_shared() && Rule::Concurrency(1).is_shared() && window(5, 1000).is_shared());
     assert!(!Rule::Window(Window { burst: 9, ..Window::new(Measure::Requests, 5, 1000) }).is_shared());
     assert_eq!((Rule::Concurrency(5).alone(2), window(1, 1000).alone(2)), (2, 0));
+}
+
+#[test]
+fn what_is_used_above_becomes_no_share_however_often_is_asked() {
+    let rule = window(3000, 60_000);
+    let (mut cell, mut shares) = (begun(&rule), Shares::default());
+    let other = rule.question(&mut begun(&rule), 3, Need::Now, None, START);
+    assert_eq!(shares.ask(1, &other, 3000, 0, START).unwrap().share, 3000);
+    for at in 0..40 {
+        let now = START + at * 30;
+        let room = rule.room(&mut cell, now);
+        let room = (rule.share(&cell, 3, None, now) + rule.above(3)).saturating_sub(room.used);
+        rule.take(&mut cell, room, now);
+        let question = rule.question(&mut cell, 3, Need::Now, None, now);
+        let answer = shares.ask(0, &question, 100, 100, now);
+        if let Some(answer) = answer.filter(|_| at % 3 > 0) {
+            rule.answer_to(&mut cell, &question, &answer, 100, now);
+        }
+    }
+    assert_eq!(rule.room(&mut cell, START + 1200).used, 10);
 }
