@@ -27,7 +27,8 @@ use levada_core::usage::{Source, Usage};
 
 use crate::disk::{Disk, Owned, Region};
 pub use backlog::Lines;
-use backlog::{Backlog, Source as Read, bury};
+use backlog::{Backlog, Source as Read, bury, clear};
+use dead::shed;
 use hot::{Follower, Hot};
 use keeper::Keeper;
 use log::Log;
@@ -146,7 +147,14 @@ impl Journal {
     /// The disk has no room for it.
     pub fn new(disk: Arc<dyn Disk>, name: &str, terms: Terms) -> io::Result<Self> {
         let owned = disk.own(name)?.ok_or_else(|| io::Error::other("the journal has an owner"))?;
-        let (slots, region, log) = match files(&disk, name, terms) {
+        let mut made = files(&disk, name, terms);
+        if made.is_err() {
+            // What the dead had set aside may be room enough; only who lives can hand on what else they left.
+            clear(&*disk, name)?;
+            shed(&*disk, name);
+            made = files(&disk, name, terms);
+        }
+        let (slots, region, log) = match made {
             Ok(files) => files,
             Err(error) => {
                 // Of what found no room nothing stays: it may be tried again for hours.

@@ -161,12 +161,15 @@ impl Backlog {
     }
 }
 
-/// Removes a folder with all that is in it: its log first, for a folder without one is nobody's.
+/// Removes a folder with all that is in it.
 pub fn bury(disk: &dyn Disk, name: &str, owned: Owned) -> io::Result<()> {
-    for file in disk.list(name)? {
-        disk.remove(&format!("{name}/{file}"))?;
-    }
+    clear(disk, name)?;
     disk.disown(name, owned)
+}
+
+/// Removes all that is in a folder: its log first, for a folder without one is nobody's.
+pub fn clear(disk: &dyn Disk, name: &str) -> io::Result<()> {
+    disk.list(name)?.iter().try_for_each(|file| disk.remove(&format!("{name}/{file}")))
 }
 
 impl Lines {

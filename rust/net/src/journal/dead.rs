@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 use super::backlog::{Source, Walk};
 use super::hot::Follower;
 use super::keeper::Keeper;
-use super::log::Log;
+use super::log::{self, Log};
 use super::slots::{Left, Slots};
 use super::{HOT, Journal, SLOTS, lock, segments};
-use crate::disk::Owned;
+use crate::disk::{Disk, Owned};
 
 impl Journal {
     /// Takes over the journals whose owners are gone.
@@ -79,6 +79,15 @@ impl Journal {
 }
 
 /// The number of a journal's own call; nothing for a call of another that was settled in it.
+/// Frees the room that the dead beside this journal had set aside and not used.
+pub(super) fn shed(disk: &dyn Disk, name: &str) {
+    for dead in disk.list("").unwrap_or_default().iter().filter(|dead| **dead != *name) {
+        if let Ok(Some(_owned)) = disk.own(dead) {
+            let _ = log::begun(disk, dead);
+        }
+    }
+}
+
 fn own_number(text: &[u8]) -> Option<u64> {
     let record: Map<String, Value> = serde_json::from_slice(text).ok()?;
     if record.contains_key("of") { None } else { record.get("call")?.as_u64() }

@@ -62,18 +62,7 @@ impl Log {
     /// # Errors
     /// It cannot be read.
     pub fn of_dead(disk: Arc<dyn Disk>, folder: &str, terms: Terms) -> io::Result<Self> {
-        let mut last = None;
-        for number in segments(&*disk, folder)? {
-            let file = disk.open(&path(folder, number))?;
-            let head = file.read(0, form::HEAD_BYTES)?;
-            if head.iter().all(|byte| *byte == 0) {
-                // A spare one: what is written behind the last that was begun is made anew.
-                disk.remove(&path(folder, number))?;
-            } else {
-                last = Some((number, file));
-            }
-        }
-        let (number, segment) = last.ok_or(io::ErrorKind::NotFound)?;
+        let (number, segment) = begun(&*disk, folder)?.ok_or(io::ErrorKind::NotFound)?;
         let bytes = segment.read(0, terms.segment)?;
         let chain = form::begun(&bytes).map_err(|damage| io::Error::other(damage.what))?;
         let mut reader = Reader::new(&bytes, form::HEAD_BYTES, chain);
@@ -152,6 +141,25 @@ impl Log {
         self.at = 0;
         self.pending.extend_from_slice(&form::head(&self.chain));
     }
+}
+
+/// The newest segment of a dead worker's log that it had begun. Those that it had set aside are removed: whoever writes on
+/// makes them anew.
+///
+/// # Errors
+/// It cannot be read.
+pub fn begun(disk: &dyn Disk, folder: &str) -> io::Result<Option<(u64, Arc<dyn File>)>> {
+    let mut last = None;
+    for number in segments(disk, folder)? {
+        let file = disk.open(&path(folder, number))?;
+        let head = file.read(0, form::HEAD_BYTES)?;
+        if head.iter().all(|byte| *byte == 0) {
+            disk.remove(&path(folder, number))?;
+        } else {
+            last = Some((number, file));
+        }
+    }
+    Ok(last)
 }
 
 /// Whether a name is that of a segment, and which.

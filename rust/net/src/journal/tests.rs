@@ -192,6 +192,20 @@ fn a_journal_that_finds_no_room_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_the_dead_had_set_aside_is_room_for_who_comes_after() {
+    let disk = Memory::default();
+    let first = journal(&disk, "a");
+    first.carry();
+    settle(&first, "r", 10);
+    let aside = disk.files("a").len();
+    drop(first);
+    *disk.room.lock().unwrap() = Some(0);
+    let second = journal(&disk, "b");
+    assert!(disk.files("a").len() < aside);
+    assert_eq!(drained(&second).keys().collect::<Vec<_>>(), ["a-0"]);
+}
+
+#[test]
 fn a_loss_of_power_takes_only_what_was_not_flushed() {
     let disk = Memory::default();
     let first = journal(&disk, "a");

@@ -145,7 +145,11 @@ impl Disk for Memory {
 
     fn remove(&self, path: &str) -> io::Result<()> {
         let mut held = self.held.lock().unwrap();
-        let gone = held.written.remove(path).is_some() || held.mapped.remove(path).is_some();
+        let written = held.written.remove(path).is_some();
+        if let Some(room) = self.room.lock().unwrap().as_mut().filter(|_| written) {
+            *room += 1;
+        }
+        let gone = written || held.mapped.remove(path).is_some();
         gone.then_some(()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
