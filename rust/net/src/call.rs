@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use levada_core::breaker::Seen;
 use levada_core::endpoint::Dialect;
 use levada_core::record::End;
@@ -91,6 +91,8 @@ enum Own {
     Preflight(HeaderMap),
 }
 
+const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
 impl Call {
@@ -390,7 +392,8 @@ impl Call {
 
     fn head(&mut self, status: u16, kind: HeaderValue, length: Option<u64>) -> Head {
         self.tally.status = status;
-        let mut headers = HeaderMap::with_capacity(10);
+        // Room for all of them: a map that grows is made anew.
+        let mut headers = HeaderMap::with_capacity(20);
         headers.insert(header::CONTENT_TYPE, kind);
         if let Some(length) = length {
             headers.insert(header::CONTENT_LENGTH, length.into());
@@ -399,15 +402,11 @@ impl Call {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let took = self.tally.began().elapsed().as_millis();
-        headers.insert("openai-processing-ms", u64::try_from(took).unwrap_or(u64::MAX).into());
+        headers.insert(PROCESSING_MS, u64::try_from(took).unwrap_or(u64::MAX).into());
         if let Ok(id) = HeaderValue::from_str(&self.tally.id) {
-            headers.insert("x-request-id", id);
+            headers.insert(REQUEST_ID, id);
         }
-        for (name, value) in self.tally.standing.iter().flat_map(Standing::headers) {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(name, value);
-            }
-        }
+        headers.extend(self.tally.standing.iter().flat_map(Standing::headers));
         if let Some(grant) = &self.tally.grant {
             grant.tell(&mut headers);
         }

@@ -2,6 +2,7 @@
 //!
 //! Law: of the rules that hold for a call the one with the least left is told: one of requests, one of tokens.
 
+use http::{HeaderName, HeaderValue};
 use levada_core::limit::cell::Room;
 use levada_core::limit::{Measure, Rule};
 use levada_core::profile::rate::Headers;
@@ -40,20 +41,28 @@ impl Standing {
     }
 
     /// The headers that tell of it.
-    pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
-        const REQUESTS: [&str; 3] =
-            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
-        const TOKENS: [&str; 3] =
-            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        const REQUESTS: [HeaderName; 3] = [
+            HeaderName::from_static("x-ratelimit-limit-requests"),
+            HeaderName::from_static("x-ratelimit-remaining-requests"),
+            HeaderName::from_static("x-ratelimit-reset-requests"),
+        ];
+        const TOKENS: [HeaderName; 3] = [
+            HeaderName::from_static("x-ratelimit-limit-tokens"),
+            HeaderName::from_static("x-ratelimit-remaining-tokens"),
+            HeaderName::from_static("x-ratelimit-reset-tokens"),
+        ];
         let (at_ms, headers) = (self.at_ms, self.headers);
         let all = [self.requests.map(|told| (REQUESTS, told)), self.tokens.map(|told| (TOKENS, told))];
         let shown = all.into_iter().flatten().filter(move |_| headers != Headers::None);
         shown.flat_map(move |(names, told)| {
             let reset = match headers {
-                Headers::Epoch => (at_ms + told.clear_ms).div_ceil(1000).to_string(),
-                Headers::None | Headers::Span => span(told.clear_ms),
+                Headers::Epoch => (at_ms + told.clear_ms).div_ceil(1000).into(),
+                Headers::None | Headers::Span => {
+                    HeaderValue::try_from(span(told.clear_ms)).unwrap_or(HeaderValue::from_static("0ms"))
+                }
             };
-            names.into_iter().zip([told.most.to_string(), told.left.to_string(), reset])
+            names.into_iter().zip([told.most.into(), told.left.into(), reset])
         })
     }
 }

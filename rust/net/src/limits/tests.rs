@@ -70,7 +70,7 @@ fn wanted(input: u64, output: u64) -> Wanted {
 }
 
 fn told(standing: &Standing) -> Vec<String> {
-    standing.headers().map(|(_, value)| value).collect()
+    standing.headers().map(|(_, value)| value.to_str().unwrap().to_owned()).collect()
 }
 
 /// Asks for a call of a host that has its limits for itself.
