@@ -33,7 +33,7 @@ def run(given: argparse.Namespace, folder: Path) -> tuple[oracle.Verdict, dict[s
     """One run, from nothing to the verdict."""
     before = ["--native", given.native] if given.native else []
     before += ["--planted", given.planted] if given.planted else []
-    house = House(folder, (*LAUNCH, *before))
+    house = House(folder, given.kills, (*LAUNCH, *before))
     began = time.monotonic()
     try:
         house.start()

@@ -62,7 +62,7 @@ def until(ready: Callable[[], Any], seconds: float, what: str) -> Any:
 class House:
     """All processes of a run, in its folder."""
 
-    def __init__(self, folder: Path, before: Sequence[str] = LAUNCH) -> None:
+    def __init__(self, folder: Path, kills: int, before: Sequence[str] = LAUNCH) -> None:
         self.folder, self.before = folder, before
         self.data = folder / "data"
         self.config = folder / "levada.yaml"
@@ -71,7 +71,7 @@ class House:
         self.ports = {name: free_port() for name, *_ in BACKENDS}
         self.children: list[subprocess.Popen[bytes]] = []
         self.backends: dict[str, subprocess.Popen[bytes]] = {}
-        self.stores = Stores(folder)
+        self.stores = Stores(folder, kills)
         self.levada: subprocess.Popen[bytes] | None = None
         self.keys: list[str] = []
 

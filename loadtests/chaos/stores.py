@@ -19,8 +19,9 @@ TURNS = {
     "redis": {"kill-redis": 0.1, "freeze-redis": 0.1},
     "disk": {"fill-disk": 0.1},
 }
-# Room for the journals of some workers that die one after another.
+# Room for the journals of workers that die one after another, before the ledger has taken them.
 DISK_BYTES = 768 * 1024 * 1024
+DISK_BYTES_EACH_KILL = 8 * 1024 * 1024
 PIECE = bytes(1024 * 1024)
 
 
@@ -32,9 +33,10 @@ class Disk:
         self.ballast = folder / "ballast"
 
     @classmethod
-    def mounted(cls, folder: Path) -> Self | None:
+    def mounted(cls, folder: Path, kills: int) -> Self | None:
         folder.mkdir(parents=True, exist_ok=True)
-        line = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "tmpfs", str(folder)]
+        options = f"size={DISK_BYTES + kills * DISK_BYTES_EACH_KILL},mode=0700"
+        line = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
         try:
             done = subprocess.run(line, capture_output=True, check=False)
         except OSError:
@@ -61,9 +63,9 @@ class Disk:
 class Stores:
     """All that there are."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kills: int) -> None:
         self.data = folder / "data"
-        self.disk = Disk.mounted(self.data)
+        self.disk = Disk.mounted(self.data, kills)
         programs, program = postgres.found(), redis.found()
         self.postgresql = postgres.Server(programs) if programs else None
         self.redis = redis.Server(program) if program else None
