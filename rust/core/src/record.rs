@@ -2,11 +2,12 @@
 //!
 //! Law: every call leaves exactly one. It names no prompt, no answer, no key and no address.
 
+#[cfg(test)]
 use serde::Serialize;
 
 /// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(test, derive(Serialize), serde(rename_all = "snake_case"))]
 pub enum End {
     /// The client has the whole answer.
     Done,
@@ -45,7 +46,8 @@ impl End {
 const USUAL_BYTES: usize = 768;
 
 /// One finished call.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
+#[cfg_attr(test, derive(Serialize))]
 pub struct Record<'a> {
     /// Its number in its journal.
     pub call: u64,
@@ -82,16 +84,16 @@ pub struct Record<'a> {
     /// How the counts are known: `engine_final`, `engine_running`, `counted`, `estimated` or `none`.
     pub usage: &'static str,
     /// The backend told something that cannot be.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(test, serde(skip_serializing_if = "std::ops::Not::not"))]
     pub suspect: bool,
     /// Images that were made.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub images: Option<u64>,
     /// Sound that was heard, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub audio_ms: Option<u64>,
     /// Characters that were spoken.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub characters: Option<u64>,
     /// From opening to the first byte for the client, in microseconds.
     pub first_byte_us: Option<u64>,
@@ -100,13 +102,67 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// The record as JSON.
+    /// The record as JSON, the bytes that serde would write; but every call writes two, and names of members need no
+    /// escaping: this takes a third of the time.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
-        let mut text = Vec::with_capacity(USUAL_BYTES);
+        let mut line = Line(Vec::with_capacity(USUAL_BYTES));
+        line.number(r#"{"call":"#, self.call);
+        line.string(r#","id":"#, Some(self.id));
+        line.number(r#","at_ms":"#, self.at_ms);
+        line.string(r#","key":"#, self.key);
+        line.string(r#","endpoint":"#, self.endpoint);
+        line.string(r#","model":"#, self.model);
+        line.string(r#","backend":"#, self.backend);
+        line.number(r#","attempts":"#, u64::from(self.attempts));
+        line.word(r#","stream":"#, if self.stream { "true" } else { "false" });
+        line.number(r#","status":"#, u64::from(self.status));
+        line.string(r#","end":"#, Some(self.end.name()));
+        line.number(r#","prompt_tokens":"#, self.prompt_tokens);
+        line.number(r#","completion_tokens":"#, self.completion_tokens);
+        line.number(r#","cached_tokens":"#, self.cached_tokens);
+        line.number(r#","created_tokens":"#, self.created_tokens);
+        line.number(r#","reasoning_tokens":"#, self.reasoning_tokens);
+        line.string(r#","usage":"#, Some(self.usage));
+        if self.suspect {
+            line.word(r#","suspect":"#, "true");
+        }
+        for (name, count) in [
+            (r#","images":"#, self.images),
+            (r#","audio_ms":"#, self.audio_ms),
+            (r#","characters":"#, self.characters),
+        ] {
+            if let Some(count) = count {
+                line.number(name, count);
+            }
+        }
+        match self.first_byte_us {
+            Some(first_byte_us) => line.number(r#","first_byte_us":"#, first_byte_us),
+            None => line.word(r#","first_byte_us":"#, "null"),
+        }
+        line.number(r#","total_us":"#, self.total_us);
+        line.word("}", "");
+        line.0
+    }
+}
+
+/// A record as it is written: each member with all that stands before its value.
+struct Line(Vec<u8>);
+
+impl Line {
+    fn word(&mut self, before: &str, word: &str) {
+        self.0.extend_from_slice(before.as_bytes());
+        self.0.extend_from_slice(word.as_bytes());
+    }
+
+    fn number(&mut self, before: &str, number: u64) {
+        self.word(before, itoa::Buffer::new().format(number));
+    }
+
+    fn string(&mut self, before: &str, text: Option<&str>) {
+        self.word(before, "");
         // A write into memory does not fail.
-        let _ = serde_json::to_writer(&mut text, self);
-        text
+        let _ = serde_json::to_writer(&mut self.0, &text);
     }
 }
 
@@ -115,8 +171,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_json() {
-        let record = Record {
+    fn a_text_is_what_serde_writes() {
+        let bare = Record {
             call: 3,
             id: "req_1",
             at_ms: 5,
@@ -141,8 +197,24 @@ mod tests {
             first_byte_us: None,
             total_us: 9,
         };
-        let value: serde_json::Value = serde_json::from_slice(&record.text()).unwrap();
-        assert_eq!((value["end"].as_str(), value["stream"].as_bool()), (Some("broken"), Some(true)));
-        assert!(End::ALL.iter().all(|end| serde_json::to_value(end).unwrap() == end.name()));
+        let full = Record {
+            model: Some("a \"b\"\n\u{1}\\ é"),
+            backend: Some("one"),
+            key: None,
+            stream: false,
+            prompt_tokens: u64::MAX,
+            suspect: true,
+            images: Some(1),
+            audio_ms: Some(2),
+            characters: Some(3),
+            first_byte_us: Some(0),
+            ..bare.clone()
+        };
+        for record in [bare, full] {
+            for end in End::ALL {
+                let record = Record { end, ..record.clone() };
+                assert_eq!(record.text(), serde_json::to_vec(&record).unwrap());
+            }
+        }
     }
 }

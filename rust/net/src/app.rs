@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout};
 
 use self::cidr::Cidr;
 use self::forward::Visitor;
-use crate::gateway::too_large;
+use crate::gateway::refusals::too_large;
 use crate::guard::alarm::Alarm;
 use crate::upload::{Clock, Pace};
 

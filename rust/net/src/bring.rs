@@ -3,7 +3,6 @@
 //! Law: until it returns well, the client has had nothing, and another backend may be tried where the failure says so.
 //! Of the client's headers only the request id goes on; redirects are not followed, codings not undone.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -31,6 +30,9 @@ use crate::tokens::counting;
 
 /// The content type of every answer of our own, and of a backend that names none.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Most heads of requests are shorter.
+const HEAD_BYTES: usize = 384;
 
 /// What an attempt brought that can go to the client.
 pub enum Brought {
@@ -111,13 +113,14 @@ pub async fn ask(
 ) -> Result<Asked, Failure> {
     let deadlines = &plan.current.snapshot.deadlines;
     let body = std::mem::take(&mut errand.body);
-    let Some(head) = request_head(id, plan, errand.endpoint, backend, body.len()) else {
+    let Some(mut head) = request_head(id, plan, errand.endpoint, backend, body.len()) else {
         return Err(Failure::of(Kind::Internal));
     };
-    let (head, rest) = if body.len() <= bounds::READ_BYTES {
-        (join(head, &body), Bytes::new()) // one write for what is small
+    let rest = if body.len() <= bounds::READ_BYTES {
+        head.extend_from_slice(&body); // one write for what is small
+        Bytes::new()
     } else {
-        (head, body)
+        body
     };
     let mut watch = Watch::new(deadlines.idle, end);
     let answer = attempt::send(&in_flight, deadlines, &head, &rest).await?;
@@ -239,7 +242,6 @@ fn too_many_vectors() -> Failure {
 /// The head of the request to a backend. Of the client's headers only the request id goes on.
 fn request_head(id: &str, plan: &Plan, endpoint: Endpoint, backend: usize, length: usize) -> Option<Vec<u8>> {
     let backend = plan.current.snapshot.backends.get(backend)?;
-    let mut head = String::with_capacity(384);
     let authority = &backend.authority;
     let path = match endpoint.is_at_root() {
         true => backend.path.strip_suffix("/v1").unwrap_or(&backend.path),
@@ -250,24 +252,18 @@ fn request_head(id: &str, plan: &Plan, endpoint: Endpoint, backend: usize, lengt
         false if plan.request.stream => "text/event-stream",
         false => "application/json",
     };
-    write!(
-        head,
-        "POST {path}{} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: levada\r\naccept: {accept}\r\n\
-         accept-encoding: identity\r\ncontent-type: {}\r\nx-request-id: {id}\r\n",
-        endpoint.path(),
-        plan.content_type.to_str().ok()?,
-    )
-    .ok()?;
+    let kind = plan.content_type.to_str().ok()?;
+    // A small body follows in the same buffer.
+    let mut head = Vec::with_capacity(HEAD_BYTES + length.min(bounds::READ_BYTES));
+    let mut say = |words: &[&str]| words.iter().for_each(|word| head.extend_from_slice(word.as_bytes()));
+    say(&["POST ", path, endpoint.path(), " HTTP/1.1\r\nhost: ", authority]);
+    say(&["\r\nuser-agent: levada\r\naccept: ", accept, "\r\naccept-encoding: identity"]);
+    say(&["\r\ncontent-type: ", kind, "\r\nx-request-id: ", id]);
     if let Some(key) = &backend.key {
-        write!(head, "authorization: Bearer {}\r\n", key.reveal()).ok()?;
+        say(&["\r\nauthorization: Bearer ", key.reveal()]);
     }
-    write!(head, "content-length: {length}\r\n\r\n").ok()?;
-    Some(head.into_bytes())
-}
-
-fn join(mut head: Vec<u8>, body: &[u8]) -> Vec<u8> {
-    head.extend_from_slice(body);
-    head
+    say(&["\r\ncontent-length: ", itoa::Buffer::new().format(length), "\r\n\r\n"]);
+    Some(head)
 }
 
 /// The first events of a stream: until they are there, the status is not given and another backend may be tried.

@@ -18,7 +18,6 @@ use tokio::time::Instant;
 
 use crate::bring::{Brought, JSON, bring};
 use crate::fan::{self, Fan};
-use crate::limits::Standing;
 use crate::plan::Plan;
 use crate::pump::{Events, Lost, Plain, Turn};
 use crate::tally::Tally;
@@ -144,7 +143,7 @@ impl Call {
                 Err(refusal) => State::Own(Box::new(Own::Refusal(refusal))),
             };
         }
-        let head = match std::mem::replace(&mut self.state, State::Ended) {
+        match std::mem::replace(&mut self.state, State::Ended) {
             State::Planned(plan) => match self.attempt_all(&plan).await {
                 Ok(brought) => {
                     counting::begin(&mut self.tally, &plan, &brought).await;
@@ -174,9 +173,7 @@ impl Call {
             },
             // Started before: nothing more is to come.
             _ => self.head(500, JSON, Some(0)),
-        };
-        self.tally.first_byte();
-        head
+        }
     }
 
     /// The next piece of the answer; nothing at its end.
@@ -401,12 +398,13 @@ impl Call {
         headers.insert(header::SERVER, HeaderValue::from_static("levada"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        let took = self.tally.began().elapsed().as_millis();
-        headers.insert(PROCESSING_MS, u64::try_from(took).unwrap_or(u64::MAX).into());
+        headers.insert(PROCESSING_MS, (self.tally.first_byte() / 1000).into());
         if let Ok(id) = HeaderValue::from_str(&self.tally.id) {
             headers.insert(REQUEST_ID, id);
         }
-        headers.extend(self.tally.standing.iter().flat_map(Standing::headers));
+        if let Some(standing) = &self.tally.standing {
+            standing.tell(&mut headers);
+        }
         if let Some(grant) = &self.tally.grant {
             grant.tell(&mut headers);
         }

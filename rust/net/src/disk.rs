@@ -81,6 +81,12 @@ pub trait Disk: Send + Sync + Debug {
     /// It stays.
     fn remove(&self, path: &str) -> io::Result<()>;
 
+    /// Gives back the room of a file from the byte `from` on: it reads as zeros there, and is as long as before.
+    ///
+    /// # Errors
+    /// The room stays taken.
+    fn release(&self, path: &str, from: usize) -> io::Result<()>;
+
     /// Makes a folder one's own, where nobody who lives owns it.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Law: a call reads one snapshot, taken at admission. A swap replaces it whole; what is live (loads, idle connections,
 //! breakers) stays with a backend as long as its address does. Nothing here is locked across an await.
 
+pub mod refusals;
 mod reserve;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use crate::routes::{Route, Target};
 use crate::tally::Tally;
 use crate::tls;
 use crate::waiting::Waiting;
+use refusals::{misdirected, not_found, permitted, refused, too_large};
 
 /// How often a shutdown looks whether the last call has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -400,11 +402,6 @@ impl Gateway {
     }
 }
 
-/// A refused call, in the words of the profile.
-fn refused(tally: Tally, refusal: Refusal, target: &Target) -> Call {
-    Call::refused(tally, refusal.styled(&target.profile.errors), target.route.dialect())
-}
-
 /// What a body is to the backend: the client's word for a form, whose boundary is in it; else JSON.
 fn content_type(endpoint: Endpoint, headers: &HeaderMap) -> HeaderValue {
     match (endpoint.form(), headers.get(header::CONTENT_TYPE)) {
@@ -423,45 +420,6 @@ fn loosen(profile: &Profile, request: &mut Request) -> Result<bool, Refusal> {
             let words = "Invalid value for 'response_format': this model does not support a JSON schema.";
             Err(Refusal::of(Kind::InvalidValue).message(words).param("response_format"))
         }
-    }
-}
-
-/// The index of a model that exists and that the caller may use.
-fn permitted(caller: &Caller, snapshot: &Snapshot, name: &str) -> Result<usize, Refusal> {
-    let index = snapshot.position(name).ok_or_else(|| not_found(&caller.target.profile, name))?;
-    if caller.key.as_ref().is_some_and(|key| !key.permits(name)) {
-        let words = format!("This key does not have access to the model `{name}`.");
-        return Err(Refusal::of(Kind::ModelForbidden).message(words));
-    }
-    Ok(index)
-}
-
-fn not_found(profile: &Profile, name: &str) -> Refusal {
-    let shown: String = name.chars().take(bounds::MODEL_NAME_BYTES).collect();
-    let words = match &profile.errors.unknown_model_message {
-        Some(words) => words.replace("{model}", &shown),
-        None => format!("The model `{shown}` does not exist or you do not have access to it."),
-    };
-    Refusal::of(Kind::ModelNotFound).message(words)
-}
-
-/// The refusal for a body over the limit; a body that did not announce its length is known to be one byte over.
-#[must_use]
-pub fn too_large(limit: usize, declared: Option<u64>) -> Refusal {
-    let got = declared.unwrap_or(limit as u64 + 1);
-    Refusal::of(Kind::BodyTooLarge)
-        .message(format!("Maximum content size limit ({limit}) exceeded ({got} bytes read)"))
-}
-
-fn misdirected(route: &Route, method: &Method, path: &str) -> Refusal {
-    let shown: String = path.chars().take(bounds::MODEL_NAME_BYTES).collect();
-    match route.methods() {
-        "" => Refusal::of(Kind::RouteNotFound).message(format!("Invalid URL ({method} {shown})")),
-        methods => Refusal::of(Kind::MethodNotAllowed)
-            .message(format!(
-                "Not allowed to {method} on {shown}. (HINT: Perhaps you meant to use a different HTTP method?)"
-            ))
-            .allow(methods),
     }
 }
 

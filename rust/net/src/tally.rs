@@ -126,9 +126,9 @@ impl Tally {
         self.at_ms / 1000
     }
 
-    /// The first byte for the client is there.
-    pub fn first_byte(&mut self) {
-        self.first_byte.get_or_insert(micros(self.began));
+    /// The first byte for the client is there; how many microseconds after the open.
+    pub fn first_byte(&mut self) -> u64 {
+        *self.first_byte.get_or_insert_with(|| micros(self.began))
     }
 
     /// When the call was opened, by the clock on the wall, in milliseconds since 1970.

@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use levada_core::refusal::{Kind, Refusal};
 use tokio::time::Instant;
 
-use crate::gateway::too_large;
+use crate::gateway::refusals::too_large;
 use crate::guard::alarm::Alarm;
 
 /// How long a client may send as slowly as it likes.

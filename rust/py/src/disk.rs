@@ -134,6 +134,10 @@ impl Disk for Folder {
         fs::remove_file(self.0.join(path))
     }
 
+    fn release(&self, path: &str, from: usize) -> io::Result<()> {
+        punch(&self.there(path)?, from)
+    }
+
     fn own(&self, folder: &str) -> io::Result<Option<Owned>> {
         let folder = self.0.join(folder);
         fs::create_dir_all(&folder)?;
@@ -150,6 +154,19 @@ impl Disk for Folder {
         fs::remove_file(folder.join(OWNER))?;
         drop(owned);
         fs::remove_dir(folder)
+    }
+}
+
+/// Makes a hole of the rest of a file.
+fn punch(file: &fs::File, from: usize) -> io::Result<()> {
+    let length = file.metadata()?.len().saturating_sub(from as u64);
+    let offset = libc::off_t::try_from(from).map_err(io::Error::other)?;
+    let length = libc::off_t::try_from(length).map_err(io::Error::other)?;
+    let how = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: the descriptor is open, and the call touches no memory of ours; who maps the file reads zeros.
+    match unsafe { libc::fallocate(file.as_raw_fd(), how, offset, length) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -98,7 +98,7 @@ impl Caller {
         message: Option<String>,
     ) -> PyResult<Call> {
         let mut refusal = match kind {
-            "body_too_large" => gateway::too_large(self.caller.body_limit, self.length()),
+            "body_too_large" => gateway::refusals::too_large(self.caller.body_limit, self.length()),
             "body_timeout" => Refusal::of(Kind::RequestTimeout),
             "bad_framing" => Refusal::of(Kind::BadFraming),
             "missing_parameter" => Refusal::of(Kind::MissingParameter),

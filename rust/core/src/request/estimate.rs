@@ -2,19 +2,23 @@
 //!
 //! Law: a guess, used only until the backend has told; what is no text (a picture, a sound) is not taken for text.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::bounds::{MEDIA_TOKENS, TOKEN_BYTES};
 
 /// What stands before the content of a data URL.
-const MARK: &[u8] = b";base64,";
+static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b";base64,"));
 
 /// A token for each four bytes of a JSON body, rounded up, but so many for each picture or sound in it.
 #[must_use]
 pub fn estimate(body: &[u8]) -> u64 {
     let (mut media, mut content, mut from) = (0, 0, 0);
     while let Some(rest) = body.get(from..)
-        && let Some(at) = memchr::memmem::find(rest, MARK)
+        && let Some(at) = MARK.find(rest)
     {
-        let begin = from + at + MARK.len();
+        let begin = from + at + MARK.needle().len();
         let tail = body.get(begin..).unwrap_or_default();
         let length = memchr::memchr(b'"', tail).unwrap_or(tail.len());
         content += length;

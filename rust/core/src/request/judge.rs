@@ -37,8 +37,8 @@ pub(super) fn judge(rules: &Rules, mut seen: Seen<'_>, body: &[u8]) -> Result<Re
     let bound = LIMITS.iter().find(|name| seen.get(name).is_some());
     let limit = rules.default_max_tokens.filter(|_| bound.is_none());
     let (n, max_tokens) = (count("n").unwrap_or(1), bound.and_then(|name| count(name)).or(limit));
-    let one_call = rules.validates("parallel_tool_calls")
-        && seen.get("parallel_tool_calls").is_some_and(|place| place.kind == Json::Bool(false));
+    let one_call = seen.get("parallel_tool_calls").is_some_and(|place| place.kind == Json::Bool(false))
+        && rules.validates("parallel_tool_calls");
     let needs = Needs {
         tools: seen.get("tools").is_some_and(|place| place.kind == Json::Array),
         dimensions: seen.get("dimensions").is_some(),

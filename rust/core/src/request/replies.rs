@@ -3,13 +3,19 @@
 //! Law: looked at only after every message has its shape; a conversation without tools costs one search for a word.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::json::{Scanner, Wrong};
 use crate::refusal::{Kind, Refusal};
 
+/// What stands in each of them.
+static TOOL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"tool"));
+
 /// The refusal for a tool message that answers nothing, or a tool call that nothing answers.
 pub(super) fn check(messages: &str) -> Option<Refusal> {
-    memchr::memmem::find(messages.as_bytes(), b"tool")?;
+    TOOL.find(messages.as_bytes())?;
     let mut open: Vec<String> = Vec::new();
     let mut known: HashSet<String> = HashSet::new();
     let mut found = None;

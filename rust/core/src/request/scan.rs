@@ -31,7 +31,8 @@ pub(super) struct Place {
 pub(super) struct Seen<'a> {
     rules: &'a Rules,
     strictness: Strictness<'a>,
-    places: Vec<Option<Place>>,
+    /// The fields that are there, by their place among all: they are few, and asked for by name again and again.
+    there: Vec<(usize, Place)>,
     /// The failure that comes first in the documented order, and its rank.
     first: Option<(usize, Refusal)>,
     /// The values that the profile changes.
@@ -47,6 +48,9 @@ pub(super) struct Seen<'a> {
     key: Range<usize>,
     pub(super) end: usize,
 }
+
+/// Most bodies have no more fields than this.
+const USUAL_FIELDS: usize = 8;
 
 /// The ranks of failures: required fields, then unknown ones, then each field.
 const REQUIRED: usize = 0;
@@ -66,7 +70,7 @@ pub(super) fn scan<'a>(profile: &'a Profile, rules: &'a Rules, body: &'a [u8]) -
     let mut seen = Seen {
         rules,
         strictness,
-        places: vec![None; rules.fields.len()],
+        there: Vec::with_capacity(USUAL_FIELDS),
         first: None,
         edits: Vec::new(),
         cuts: Cuts::default(),
@@ -99,15 +103,19 @@ impl<'a> Seen<'a> {
 
     /// The member of this name, be it null.
     pub(super) fn place(&self, name: &str) -> Option<&Place> {
-        let at = self.rules.fields.iter().position(|field| *field.name == *name)?;
-        self.places.get(at).and_then(Option::as_ref)
+        self.named(name).map(|(_, place)| place)
     }
 
     /// The member of this name, be it null, unless the profile takes it out.
     pub(super) fn passed(&self, name: &str) -> Option<&Place> {
-        let field = self.rules.fields.iter().find(|field| *field.name == *name)?;
-        let stays = !matches!(field.action, Action::Ignore | Action::Off(_));
-        self.place(name).filter(|_| stays)
+        let (field, place) = self.named(name)?;
+        (!matches!(field.action, Action::Ignore | Action::Off(_))).then_some(place)
+    }
+
+    fn named(&self, name: &str) -> Option<(&'a Field, &Place)> {
+        let fields = &self.rules.fields;
+        let all = self.there.iter().filter_map(|(at, place)| Some((fields.get(*at)?, place)));
+        all.into_iter().find(|(field, _)| *field.name == *name)
     }
 
     /// Whether the endpoint has a field of this name.
@@ -118,9 +126,8 @@ impl<'a> Seen<'a> {
     /// The first failure: of a required field that is absent, else of what was seen.
     pub(super) fn failure(mut self) -> Option<Refusal> {
         for (at, field) in self.rules.fields.iter().enumerate() {
-            let there =
-                self.places.get(at).and_then(Option::as_ref).is_some_and(|place| place.kind != Json::Null);
-            if field.required && !there && *field.name != *"model" {
+            let is_there = || self.there.iter().any(|(one, place)| *one == at && place.kind != Json::Null);
+            if field.required && *field.name != *"model" && !is_there() {
                 self.fail(REQUIRED, missing(&field.name));
             }
         }
@@ -170,7 +177,7 @@ impl<'a> Seen<'a> {
 
     /// Takes the value of a field; whether it goes on to the backend.
     fn known(&mut self, at: usize, field: &'a Field, scanner: &mut Scanner<'a>) -> Result<bool, Wrong> {
-        if self.places.get(at).is_some_and(Option::is_some) {
+        if self.there.iter().any(|(one, _)| *one == at) {
             self.fail(FIELDS + at, duplicate(&field.name));
         }
         let shape = self.rules.shapes.get(field.shape);
@@ -242,8 +249,10 @@ impl<'a> Seen<'a> {
     }
 
     fn put(&mut self, at: usize, kind: Json, span: Range<usize>) {
-        if let Some(place) = self.places.get_mut(at) {
-            *place = Some(Place { kind, span, key: self.key.clone(), before: self.cuts.before() });
+        let place = Place { kind, span, key: self.key.clone(), before: self.cuts.before() };
+        match self.there.iter_mut().find(|(one, _)| *one == at) {
+            Some((_, one)) => *one = place,
+            None => self.there.push((at, place)),
         }
     }
 }

@@ -13,7 +13,8 @@ use levada_core::refusal::{Kind, Refusal};
 use levada_core::request::{Request, estimate};
 use levada_core::snapshot::{Model, Snapshot};
 
-use super::{Gateway, refused};
+use super::Gateway;
+use super::refusals::refused;
 use crate::call::Call;
 use crate::keys::Caller;
 use crate::limits::{Answer, Asked, Denied, Standing, Wanted};

@@ -67,8 +67,20 @@ impl Journal {
                 slots.free(call.place);
             }
         }
+        if slots.left().is_empty() {
+            self.release(name, &keeper);
+        }
         lock(&self.backlog).adopt(dead);
         Ok(())
+    }
+
+    /// Gives back what a dead journal no longer needs: all of it is in its log. Where the disk cannot do that, it stays
+    /// until the ledger has the log.
+    fn release(&self, name: &str, keeper: &Keeper) {
+        for (file, from) in [(HOT, 0), (SLOTS, Slots::CALLS_AT)] {
+            let _ = self.disk.release(&format!("{name}/{file}"), from);
+        }
+        let _ = keeper.end();
     }
 
     /// The numbers of the calls whose records a dead journal has.
@@ -78,7 +90,6 @@ impl Journal {
     }
 }
 
-/// The number of a journal's own call; nothing for a call of another that was settled in it.
 /// Frees the room that the dead beside this journal had set aside and not used.
 pub(super) fn shed(disk: &dyn Disk, name: &str) {
     for dead in disk.list("").unwrap_or_default().iter().filter(|dead| **dead != *name) {
@@ -88,6 +99,7 @@ pub(super) fn shed(disk: &dyn Disk, name: &str) {
     }
 }
 
+/// The number of a journal's own call; nothing for a call of another that was settled in it.
 fn own_number(text: &[u8]) -> Option<u64> {
     let record: Map<String, Value> = serde_json::from_slice(text).ok()?;
     if record.contains_key("of") { None } else { record.get("call")?.as_u64() }

@@ -40,6 +40,14 @@ impl Keeper {
         self.follower.skip_damage()
     }
 
+    /// Nothing more will be carried: what was set aside for it is given back.
+    ///
+    /// # Errors
+    /// The room stays taken.
+    pub fn end(&self) -> io::Result<()> {
+        self.log.end()
+    }
+
     /// Carries all that is hot into the log; the number that comes next.
     ///
     /// # Errors

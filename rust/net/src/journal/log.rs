@@ -121,6 +121,14 @@ impl Log {
         Ok(())
     }
 
+    /// Nothing more will be written: what was set aside for it is given back.
+    ///
+    /// # Errors
+    /// The room stays taken.
+    pub fn end(&self) -> io::Result<()> {
+        self.disk.release(&path(&self.folder, self.newest), self.at)
+    }
+
     /// Makes segments that will be needed, while the quota allows it; whether there is one.
     pub fn make_room(&mut self) -> bool {
         while self.spare.len() < SPARE {

@@ -50,6 +50,8 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// Where the calls begin; what stands before them outlives them.
+    pub const CALLS_AT: usize = CALLS * 8;
     /// How many bytes their file has.
     pub const BYTES: usize = (SLOTS + bounds::OPEN_CALLS * WORDS) * 8;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 
 use levada_core::record::{End, Record};
@@ -130,6 +131,30 @@ fn a_killed_worker_loses_nothing() {
     assert!(disk.files("a").is_empty());
     drop(second);
     assert!(drained(&journal(&disk, "c")).is_empty());
+}
+
+#[test]
+fn a_dead_workers_room_is_given_back_when_all_is_in_its_log() {
+    let disk = Memory::default();
+    let first = journal(&disk, "a");
+    settle(&first, "r0", 10);
+    let _open = first.begin(&mut record("r1")).unwrap();
+    drop(first);
+    let is_empty = |file: &str, from: usize| {
+        let region = disk.mapped(&format!("a/{file}")).unwrap();
+        region.words().iter().skip(from).all(|word| word.load(Relaxed) == 0)
+    };
+    assert!(!is_empty("hot", 0) && !is_empty("slots", 8));
+    let second = journal(&disk, "b");
+    assert!(is_empty("hot", 0) && is_empty("slots", 8));
+    // An heir's heir finds the same, and the ledger has it once.
+    assert_eq!(second.records(1).count, 1);
+    second.acknowledge(1);
+    drop(second);
+    let third = journal(&disk, "c");
+    assert_eq!(drained(&third).keys().collect::<Vec<_>>(), ["a-1"]);
+    third.adopt();
+    assert!(disk.files("a").is_empty() && disk.files("b").is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Law: of the rules that hold for a call the one with the least left is told: one of requests, one of tokens.
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use levada_core::limit::cell::Room;
 use levada_core::limit::{Measure, Rule};
 use levada_core::profile::rate::Headers;
@@ -40,8 +40,8 @@ impl Standing {
         }
     }
 
-    /// The headers that tell of it.
-    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    /// Says it in the head of an answer.
+    pub fn tell(&self, headers: &mut HeaderMap) {
         const REQUESTS: [HeaderName; 3] = [
             HeaderName::from_static("x-ratelimit-limit-requests"),
             HeaderName::from_static("x-ratelimit-remaining-requests"),
@@ -52,32 +52,42 @@ impl Standing {
             HeaderName::from_static("x-ratelimit-remaining-tokens"),
             HeaderName::from_static("x-ratelimit-reset-tokens"),
         ];
-        let (at_ms, headers) = (self.at_ms, self.headers);
-        let all = [self.requests.map(|told| (REQUESTS, told)), self.tokens.map(|told| (TOKENS, told))];
-        let shown = all.into_iter().flatten().filter(move |_| headers != Headers::None);
-        shown.flat_map(move |(names, told)| {
-            let reset = match headers {
-                Headers::Epoch => (at_ms + told.clear_ms).div_ceil(1000).into(),
-                Headers::None | Headers::Span => {
+        for (names, told) in [(REQUESTS, self.requests), (TOKENS, self.tokens)] {
+            let (Some(told), [limit, remaining, reset]) = (told, names) else { continue };
+            let clear = match self.headers {
+                Headers::None => return,
+                Headers::Epoch => (self.at_ms + told.clear_ms).div_ceil(1000).into(),
+                Headers::Span => {
                     HeaderValue::try_from(span(told.clear_ms)).unwrap_or(HeaderValue::from_static("0ms"))
                 }
             };
-            names.into_iter().zip([told.most.into(), told.left.into(), reset])
-        })
+            headers.insert(limit, told.most.into());
+            headers.insert(remaining, told.left.into());
+            headers.insert(reset, clear);
+        }
     }
 }
 
 /// A time as OpenAI's headers have it: `120ms`, `20s`, `1m30s`, `2h0m0s`.
 pub fn span(ms: u64) -> String {
+    let mut text = String::with_capacity(32);
+    let mut say = |number: u64, unit| {
+        text.push_str(itoa::Buffer::new().format(number));
+        text.push_str(unit);
+    };
     if ms < 1000 {
-        return format!("{ms}ms");
+        say(ms, "ms");
+        return text;
     }
     let seconds = ms.div_ceil(1000);
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
-        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
+    if seconds >= 3600 {
+        say(seconds / 3600, "h");
     }
+    if seconds >= 60 {
+        say(seconds / 60 % 60, "m");
+    }
+    say(seconds % 60, "s");
+    text
 }
 
 #[cfg(test)]
@@ -94,14 +104,20 @@ mod tests {
         standing.add(&requests, &room(1, 20_500));
         standing.add(&Rule::Window(Window::a_minute(9)), &room(2, 7));
         standing.add(&Rule::Concurrency(1), &room(0, 0));
-        let told = |standing: Standing| standing.headers().map(|(_, value)| value).collect::<Vec<_>>();
+        let heads = |standing: Standing| {
+            let mut headers = HeaderMap::new();
+            standing.tell(&mut headers);
+            headers
+        };
+        let told =
+            |standing: Standing| heads(standing).into_iter().map(|(_, value)| value).collect::<Vec<_>>();
         assert_eq!(told(standing), ["3", "1", "21s"]);
         assert_eq!(told(Standing { headers: Headers::Epoch, ..standing })[2], "1021");
         assert!(told(Standing { headers: Headers::None, ..standing }).is_empty());
         let tokens = Window::new(Measure::Tokens, 90, 1000);
         standing.add(&Rule::Window(tokens), &room(80, 900));
         assert_eq!(told(standing)[3..], ["90", "80", "900ms"]);
-        assert_eq!(standing.headers().last().unwrap().0, "x-ratelimit-reset-tokens");
+        assert_eq!(heads(standing)["x-ratelimit-reset-tokens"], "900ms");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use levada_core::auth::Key;
 use levada_core::endpoint::Endpoint;
 use levada_core::limit::Amounts;
@@ -70,7 +71,9 @@ fn wanted(input: u64, output: u64) -> Wanted {
 }
 
 fn told(standing: &Standing) -> Vec<String> {
-    standing.headers().map(|(_, value)| value.to_str().unwrap().to_owned()).collect()
+    let mut headers = HeaderMap::new();
+    standing.tell(&mut headers);
+    headers.values().map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
 /// Asks for a call of a host that has its limits for itself.

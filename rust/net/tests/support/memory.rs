@@ -153,6 +153,16 @@ impl Disk for Memory {
         gone.then_some(()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn release(&self, path: &str, from: usize) -> io::Result<()> {
+        let held = self.held.lock().unwrap();
+        if let Some(file) = held.mapped.get(path) {
+            file.0.iter().skip(from / 8).for_each(|word| word.store(0, Relaxed));
+            return Ok(());
+        }
+        held.written[path].bytes.lock().unwrap()[from..].fill(0);
+        Ok(())
+    }
+
     fn own(&self, folder: &str) -> io::Result<Option<Owned>> {
         let mut held = self.held.lock().unwrap();
         let owner = held.owners.entry(folder.to_owned()).or_default();
