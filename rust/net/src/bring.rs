@@ -122,9 +122,9 @@ pub async fn ask(
     } else {
         body
     };
-    let mut watch = Watch::new(deadlines.idle, end);
+    tokio::task::yield_now().await;
     let answer = attempt::send(&in_flight, deadlines, &head, &rest).await?;
-    watch.progress();
+    let watch = Watch::new(deadlines.idle, end);
     if !(200..300).contains(&answer.head.status) || answer.head.encoded || answer.head.status == 204 {
         return Err(refused_by(answer, in_flight, watch).await);
     }

@@ -127,6 +127,9 @@ pub fn store(words: &[AtomicU64], at: usize, bytes: &[u8]) {
 /// The bytes of `count` words from `at` on, or of as many as there are.
 #[must_use]
 pub fn load(words: &[AtomicU64], at: usize, count: usize) -> Vec<u8> {
-    let some = words.iter().skip(at).take(count);
-    some.flat_map(|word| word.load(Acquire).to_le_bytes()).collect()
+    let mut bytes = Vec::with_capacity(count * 8);
+    for word in words.iter().skip(at).take(count) {
+        bytes.extend_from_slice(&word.load(Acquire).to_le_bytes());
+    }
+    bytes
 }

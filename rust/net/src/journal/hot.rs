@@ -178,11 +178,9 @@ fn entry(region: &dyn Region, side: usize, at: usize) -> Option<(u64, Vec<u8>, u
     if length == 0 || size > words.len() {
         return None;
     }
-    let mut bytes = disk::load(words, 1, size - 1);
-    bytes.truncate(8 + length);
-    if first >> 32 != u64::from(crc32c::crc32c(&bytes)) {
-        return None;
-    }
-    let text = bytes.split_off(8);
-    Some((u64::from_le_bytes(bytes.try_into().ok()?), text, size))
+    let number = words.get(1)?.load(Acquire);
+    let mut text = disk::load(words, HEAD, size - HEAD);
+    text.truncate(length);
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&number.to_le_bytes()), &text);
+    (first >> 32 == u64::from(sum)).then_some((number, text, size))
 }

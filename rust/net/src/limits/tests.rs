@@ -464,7 +464,13 @@ fn limits_cost() {
     let rate = rate(Unit::Key, Vec::new());
     let requests = key("a", &windows(r#"{"count":"requests","most":9000000000,"per_ms":60000}"#));
     let many = Key { project: Some("p".into()), id: "b".into(), ..requests.clone() };
-    for (what, key) in [("one rule", &requests), ("three rules", &many), ("none", &Key::default())] {
+    let all = r#"{"windows":[{"count":"requests","most":9000000000,"per_ms":60000},
+        {"count":"tokens","most":900000000000,"per_ms":60000},{"count":"tokens","most":900000000000,"per_ms":86400000}],
+        "concurrency":1000000}"#;
+    let most = Key { project: Some("p".into()), ..key("key_0123456789abcdef", all) };
+    let each =
+        [("no rule", &Key::default()), ("one rule", &requests), ("three rules", &many), ("six rules", &most)];
+    for (what, key) in each {
         let rounds = 1_000_000;
         let began = Instant::now();
         for _ in 0..rounds {
