@@ -37,7 +37,16 @@ _NAMES = {
     "source": "usage",
 }
 # What a record need not say.
-_SILENT = {"images": 0, "audio_ms": 0, "characters": 0, "suspect": False}
+_SILENT = {
+    "cached_tokens": 0,
+    "created_tokens": 0,
+    "reasoning_tokens": 0,
+    "images": 0,
+    "audio_ms": 0,
+    "characters": 0,
+    "suspect": False,
+    "first_byte_us": None,
+}
 # What is no part of a record: the id is made of two, the rating is made here.
 _OWN = ("id", "rating", "amount", "price")
 _SUMS = ("input_tokens", "output_tokens", "cached_tokens", "created_tokens", "reasoning_tokens")

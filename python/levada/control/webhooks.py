@@ -73,22 +73,26 @@ class Webhooks:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _keep_counting(self) -> None:
+        some = True
         while True:
-            await self._count()
+            # Nothing that nobody waits for is asked of the store again.
+            if some or self._running.config.webhooks:
+                some = await self._count()
             await asyncio.sleep(COUNT_SECONDS)
 
-    async def _count(self) -> None:
-        """How many events wait; those of a webhook that is gone stay, and are told of once."""
+    async def _count(self) -> bool:
+        """How many events wait, if any; those of a webhook that is gone stay, and are told of once."""
         try:
             waiting = await self._outbox.waiting()
         except StoreError as error:
             log.error("the outbox cannot be read", detail=str(error))
-            return
+            return True
         names = {hook.name for hook in self._running.config.webhooks}
         for name in waiting.keys() - names - self._strangers:
             log.warning("events wait for a webhook that is gone", webhook=name, n=waiting[name])
             self._strangers.add(name)
         self._gateway.count("webhook_waiting", sum(waiting.values()))
+        return bool(waiting)
 
     async def _carry(self, hook: Webhook) -> None:
         """Batch after batch to one webhook, the next when the last was taken."""

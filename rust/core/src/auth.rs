@@ -1,7 +1,7 @@
 //! Who calls: the key that was presented, its digest, and what the key that has this digest may do.
 //!
-//! Law: the only file that handles presented keys. They are never kept: a key is looked up by its HMAC under a secret
-//! pepper, so the time a look-up takes tells nothing about the keys that exist, and a stolen table opens no door.
+//! Law: presented keys are kept no longer than the connection that they came on: a key is looked up by its HMAC under a
+//! secret pepper, so the time a look-up takes tells nothing about the keys that exist, and a stolen table opens no door.
 
 use std::fmt;
 use std::sync::Arc;

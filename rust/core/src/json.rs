@@ -89,6 +89,12 @@ impl<'a> Scanner<'a> {
         self.text.get(span.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
+    /// The same as it stands, of a text that is long.
+    #[must_use]
+    pub fn bytes(&self, span: &Range<usize>) -> &'a [u8] {
+        self.text.get(span.clone()).unwrap_or_default()
+    }
+
     /// The next value's first byte, after white space; not taken.
     #[inline]
     pub fn peek(&mut self) -> Option<u8> {

@@ -45,6 +45,12 @@ impl End {
 /// Most records are shorter.
 const USUAL_BYTES: usize = 768;
 
+#[cfg(test)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 /// One finished call.
 #[derive(Debug, Clone)]
 #[cfg_attr(test, derive(Serialize))]
@@ -75,14 +81,17 @@ pub struct Record<'a> {
     pub prompt_tokens: u64,
     /// Tokens of the answer.
     pub completion_tokens: u64,
-    /// Prompt tokens from the backend's cache.
-    pub cached_tokens: u64,
-    /// Prompt tokens put into it.
-    pub created_tokens: u64,
-    /// Answer tokens spent on reasoning.
-    pub reasoning_tokens: u64,
     /// How the counts are known: `engine_final`, `engine_running`, `counted`, `estimated` or `none`.
     pub usage: &'static str,
+    /// Prompt tokens from the backend's cache.
+    #[cfg_attr(test, serde(skip_serializing_if = "is_none"))]
+    pub cached_tokens: u64,
+    /// Prompt tokens put into it.
+    #[cfg_attr(test, serde(skip_serializing_if = "is_none"))]
+    pub created_tokens: u64,
+    /// Answer tokens spent on reasoning.
+    #[cfg_attr(test, serde(skip_serializing_if = "is_none"))]
+    pub reasoning_tokens: u64,
     /// The backend told something that cannot be.
     #[cfg_attr(test, serde(skip_serializing_if = "std::ops::Not::not"))]
     pub suspect: bool,
@@ -96,14 +105,15 @@ pub struct Record<'a> {
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub characters: Option<u64>,
     /// From opening to the first byte for the client, in microseconds.
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub first_byte_us: Option<u64>,
     /// From opening to the end, in microseconds.
     pub total_us: u64,
 }
 
 impl Record<'_> {
-    /// The record as JSON, the bytes that serde would write; but every call writes two, and names of members need no
-    /// escaping: this takes a third of the time.
+    /// The record as JSON, without what is not known or is nothing: the bytes that serde would write. But every call
+    /// writes two, and names of members need no escaping: this takes a third of the time.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
         let mut line = Line(Vec::with_capacity(USUAL_BYTES));
@@ -120,10 +130,16 @@ impl Record<'_> {
         line.string(r#","end":"#, Some(self.end.name()));
         line.number(r#","prompt_tokens":"#, self.prompt_tokens);
         line.number(r#","completion_tokens":"#, self.completion_tokens);
-        line.number(r#","cached_tokens":"#, self.cached_tokens);
-        line.number(r#","created_tokens":"#, self.created_tokens);
-        line.number(r#","reasoning_tokens":"#, self.reasoning_tokens);
         line.string(r#","usage":"#, Some(self.usage));
+        for (name, count) in [
+            (r#","cached_tokens":"#, self.cached_tokens),
+            (r#","created_tokens":"#, self.created_tokens),
+            (r#","reasoning_tokens":"#, self.reasoning_tokens),
+        ] {
+            if count > 0 {
+                line.number(name, count);
+            }
+        }
         if self.suspect {
             line.word(r#","suspect":"#, "true");
         }
@@ -131,14 +147,11 @@ impl Record<'_> {
             (r#","images":"#, self.images),
             (r#","audio_ms":"#, self.audio_ms),
             (r#","characters":"#, self.characters),
+            (r#","first_byte_us":"#, self.first_byte_us),
         ] {
             if let Some(count) = count {
                 line.number(name, count);
             }
-        }
-        match self.first_byte_us {
-            Some(first_byte_us) => line.number(r#","first_byte_us":"#, first_byte_us),
-            None => line.word(r#","first_byte_us":"#, "null"),
         }
         line.number(r#","total_us":"#, self.total_us);
         line.word("}", "");
@@ -160,9 +173,18 @@ impl Line {
     }
 
     fn string(&mut self, before: &str, text: Option<&str>) {
-        self.word(before, "");
-        // A write into memory does not fail.
-        let _ = serde_json::to_writer(&mut self.0, &text);
+        let is_plain = |byte| !matches!(byte, b'"' | b'\\' | 0..0x20);
+        match text {
+            Some(text) if text.bytes().all(is_plain) => {
+                self.word(before, "\"");
+                self.word(text, "\"");
+            }
+            _ => {
+                self.word(before, "");
+                // A write into memory does not fail.
+                let _ = serde_json::to_writer(&mut self.0, &text);
+            }
+        }
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Strictness<'a> {
 pub struct Walk<'a> {
     shapes: &'a Shapes,
     strictness: Strictness<'a>,
+    root: Cow<'a, str>,
+    /// From the root on; most values are not deep, and need none.
     path: Vec<Step<'a>>,
     found: Option<Refusal>,
 }
@@ -50,13 +52,13 @@ impl<'a> Walk<'a> {
     /// A walk through the value of the member `name`.
     #[must_use]
     pub fn of(shapes: &'a Shapes, strictness: Strictness<'a>, name: &'a str) -> Self {
-        Self { shapes, strictness, path: vec![Step::Member(Cow::Borrowed(name))], found: None }
+        Self::at(shapes, strictness, Cow::Borrowed(name))
     }
 
     /// A walk through the value of an unknown member.
     #[must_use]
     pub fn at(shapes: &'a Shapes, strictness: Strictness<'a>, name: Cow<'a, str>) -> Self {
-        Self { shapes, strictness, path: vec![Step::Member(name)], found: None }
+        Self { shapes, strictness, root: name, path: Vec::new(), found: None }
     }
 
     /// The first failure.
@@ -420,20 +422,18 @@ impl<'a> Walk<'a> {
     /// Notes the first failure; `refusal` is given the path.
     fn fail(&mut self, refusal: impl FnOnce(&str) -> Refusal) {
         if self.found.is_none() {
-            self.found = Some(refusal(&shown(&self.path)));
+            self.found = Some(refusal(&shown(&self.root, &self.path)));
         }
     }
 }
 
 /// `messages[2].content[0].image_url.url`
-fn shown(path: &[Step<'_>]) -> String {
-    let mut text = String::new();
+fn shown(root: &str, path: &[Step<'_>]) -> String {
+    let mut text: String = root.chars().take(SHOWN).collect();
     for step in path {
         match step {
             Step::Member(name) => {
-                if !text.is_empty() {
-                    text.push('.');
-                }
+                text.push('.');
                 text.extend(name.chars().take(SHOWN));
             }
             // Writing to a string cannot fail.

@@ -122,6 +122,7 @@ pub async fn ask(
     } else {
         body
     };
+    // The calls of this turn of the scheduler leave together: a backend that sleeps is woken once for all of them.
     tokio::task::yield_now().await;
     let answer = attempt::send(&in_flight, deadlines, &head, &rest).await?;
     let watch = Watch::new(deadlines.idle, end);

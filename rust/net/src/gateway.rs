@@ -29,7 +29,7 @@ use crate::cors::Grant;
 use crate::current::{Current, compile};
 use crate::front;
 use crate::journal::Journal;
-use crate::keys::{Caller, Keys};
+use crate::keys::{Caller, Keys, Last};
 use crate::limits::{Denied, Limits};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
@@ -139,7 +139,7 @@ impl Gateway {
         }
     }
 
-    /// Says who calls, by the headers alone.
+    /// Says who calls, by the headers alone, on a connection that presented `last` before.
     ///
     /// # Errors
     /// The refusal, as a call; or the answer to a preflight, which has no key.
@@ -148,6 +148,7 @@ impl Gateway {
         method: &Method,
         target: Target,
         headers: &HeaderMap,
+        last: &Last,
     ) -> Result<Caller, Call> {
         let current = self.current.load();
         let grant = Grant::of(&current.snapshot.origins, headers);
@@ -157,7 +158,7 @@ impl Gateway {
         if target.route.is_open() {
             return Ok(Caller { key: None, target, body_limit: 0 });
         }
-        match self.keys.presented(&current, headers, target.route.dialect()) {
+        match self.keys.presented(&current, headers, target.route.dialect(), last) {
             Ok(key) => {
                 let body_limit = current.snapshot.body_limit(&target.profile);
                 Ok(Caller { key: Some(key), target, body_limit })

@@ -3,8 +3,8 @@
 //! Law: looked up by digest, without a lock; unknown, expired and revoked keys are one answer.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, header};
@@ -13,9 +13,35 @@ use levada_core::bounds;
 use levada_core::endpoint::Dialect;
 use levada_core::jwt;
 use levada_core::refusal::{Kind, Refusal};
+use levada_core::snapshot::Snapshot;
 
 use crate::current::Current;
 use crate::routes::Target;
+
+/// What a connection presented last: most present one key again and again, and it is digested once. Forgotten with the
+/// connection.
+#[derive(Default)]
+pub struct Last(Mutex<Option<Digested>>);
+
+/// A key and its digest, under the pepper of this version of the snapshot.
+struct Digested {
+    version: u64,
+    presented: Box<[u8]>,
+    digest: Digest,
+}
+
+impl Last {
+    fn digest(&self, snapshot: &Snapshot, presented: &[u8]) -> Digest {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |one: &&Digested| one.version == snapshot.version && *one.presented == *presented;
+        if let Some(one) = last.as_ref().filter(same) {
+            return one.digest;
+        }
+        let digest = snapshot.pepper.digest(presented);
+        *last = Some(Digested { version: snapshot.version, presented: presented.into(), digest });
+        digest
+    }
+}
 
 /// The table of keys.
 #[derive(Debug, Default)]
@@ -54,6 +80,7 @@ impl Keys {
         current: &Current,
         headers: &HeaderMap,
         dialect: Dialect,
+        last: &Last,
     ) -> Result<Arc<Key>, Refusal> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let presented = match (values.next(), values.next()) {
@@ -67,14 +94,14 @@ impl Keys {
             (Some(value), None) => auth::bearer(value.as_bytes()).ok_or_else(|| Refusal::of(Kind::NoKey))?,
         };
         // Unknown, revoked and expired are one answer: it tells nothing about keys that exist.
-        self.known(current, presented).ok_or_else(|| {
+        self.known(current, presented, last).ok_or_else(|| {
             Refusal::of(Kind::BadKey)
                 .message(format!("Incorrect API key provided: {}.", auth::mask(presented)))
         })
     }
 
     /// The key in force that a bearer is, or that its issuer has signed.
-    fn known(&self, current: &Current, presented: &[u8]) -> Option<Arc<Key>> {
+    fn known(&self, current: &Current, presented: &[u8], last: &Last) -> Option<Arc<Key>> {
         let snapshot = &current.snapshot;
         if presented.len() > bounds::KEY_BYTES {
             return None;
@@ -85,7 +112,7 @@ impl Keys {
         if !snapshot.allow_opaque {
             return None;
         }
-        let found = self.held.pin().get(&snapshot.pepper.digest(presented)).map(Arc::clone);
+        let found = self.held.pin().get(&last.digest(snapshot, presented)).map(Arc::clone);
         found.filter(|key| key.expires.is_none() || !key.expired(unix()))
     }
 

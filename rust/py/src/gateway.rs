@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use levada_core::refusal::{Kind, Refusal};
 use levada_net::edge::Edge;
 use levada_net::journal::{Durability, Journal, Terms};
+use levada_net::keys::Last;
 use levada_net::limits::Limits;
 use levada_net::{fetch, gateway, keys};
 use pyo3::exceptions::PyValueError;
@@ -228,7 +229,7 @@ impl Gateway {
         let (py, this) = (slf.py(), slf.get());
         let headers = read_headers(headers)?;
         let admitted = this.engine.receive(method, path, &headers).and_then(|(method, target)| {
-            let caller = this.engine.authenticate(&method, target, &headers)?;
+            let caller = this.engine.authenticate(&method, target, &headers, &Last::default())?;
             Ok((method, caller))
         });
         match admitted {
@@ -254,7 +255,7 @@ impl Gateway {
         let body = Bytes::copy_from_slice(body.as_bytes());
         let call = py.detach(|| {
             let (method, target) = self.engine.receive(method, path, &headers)?;
-            let caller = self.engine.authenticate(&method, target, &headers)?;
+            let caller = self.engine.authenticate(&method, target, &headers, &Last::default())?;
             Ok(self.engine.open(&caller, &method, path, &headers, body))
         });
         self.call(py, call.unwrap_or_else(|refused| refused))

@@ -126,7 +126,7 @@ fn check(rules: &Rules, seen: &mut Seen<'_>, scanner: &Scanner<'_>, stream: bool
     let Some(messages) = seen.get("messages").filter(|place| place.kind == Json::Array).cloned() else {
         return;
     };
-    let messages = scanner.text(&messages.span);
+    let messages = scanner.bytes(&messages.span);
     let object = seen
         .get("response_format")
         .is_some_and(|place| format_of(scanner.text(&place.span), "\"json_object\""));
@@ -189,8 +189,7 @@ fn largest(bias: &str) -> Option<u64> {
 }
 
 /// Whether the word stands anywhere in the messages, in any case.
-fn speaks_of_json(messages: &str) -> bool {
-    let bytes = messages.as_bytes();
-    memchr::memchr2_iter(b'j', b'J', bytes)
-        .any(|at| bytes.get(at..at + 4).is_some_and(|word| word.eq_ignore_ascii_case(b"json")))
+fn speaks_of_json(messages: &[u8]) -> bool {
+    memchr::memchr2_iter(b'j', b'J', messages)
+        .any(|at| messages.get(at..at + 4).is_some_and(|word| word.eq_ignore_ascii_case(b"json")))
 }

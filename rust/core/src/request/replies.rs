@@ -14,13 +14,13 @@ use crate::refusal::{Kind, Refusal};
 static TOOL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"tool"));
 
 /// The refusal for a tool message that answers nothing, or a tool call that nothing answers.
-pub(super) fn check(messages: &str) -> Option<Refusal> {
-    TOOL.find(messages.as_bytes())?;
+pub(super) fn check(messages: &[u8]) -> Option<Refusal> {
+    TOOL.find(messages)?;
     let mut open: Vec<String> = Vec::new();
     let mut known: HashSet<String> = HashSet::new();
     let mut found = None;
     let mut calling = 0;
-    let _ = Scanner::new(messages.as_bytes()).array::<Wrong>(|index, scanner| {
+    let _ = Scanner::new(messages).array::<Wrong>(|index, scanner| {
         let message = read(scanner)?;
         if message.role == "tool" {
             match message.answers {

@@ -20,6 +20,7 @@ use crate::call::Call;
 use crate::front::{self, HeadLimits};
 use crate::gateway::Gateway;
 use crate::guard::{Line, Turn};
+use crate::keys::Last;
 use crate::routes::{Route, Target, is_admin};
 use crate::upload::{self, Pace};
 
@@ -48,12 +49,13 @@ pub struct Door {
     house: Arc<House>,
     line: Arc<Line>,
     visitor: Visitor,
+    last: Last,
 }
 
 impl Door {
     /// The door that `visitor` came to.
     pub fn new(house: Arc<House>, line: Arc<Line>, visitor: Visitor) -> Self {
-        Self { house, line, visitor }
+        Self { house, line, visitor, last: Last::default() }
     }
 
     /// Notes that a body may never be read: if hyper does not find its end at hand, it will end the connection.
@@ -119,7 +121,7 @@ async fn engine(
         return refuse(door, &target, &parts, body, refusal, turn).await;
     }
     let (gateway, path) = (&door.house.gateway, parts.uri.path());
-    let caller = match gateway.authenticate(&parts.method, target, &parts.headers) {
+    let caller = match gateway.authenticate(&parts.method, target, &parts.headers, &door.last) {
         Ok(caller) => caller,
         Err(call) => {
             door.leave_unread(&parts, &body);
