@@ -81,7 +81,7 @@ class Webhooks:
             await asyncio.sleep(COUNT_SECONDS)
 
     async def _count(self) -> bool:
-        """How many events wait, if any; those of a webhook that is gone stay, and are told of once."""
+        """Whether events wait, and how many; those of a webhook that is gone are told of once."""
         try:
             waiting = await self._outbox.waiting()
         except StoreError as error:
