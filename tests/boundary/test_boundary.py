@@ -436,11 +436,15 @@ def test_ten_thousand_opens_leak_nothing(gateway: Gateway) -> None:
     in_a_loop(lambda: opens(15_000))
     gc.collect()
     references = [sys.getrefcount(one) for one in (body, bad, HEADERS, HEADERS[1][1])]
-    before = held()
-    in_a_loop(lambda: opens(10_000))
-    gc.collect()
+    grown = []
+    for _ in range(3):
+        before = held()
+        in_a_loop(lambda: opens(10_000))
+        gc.collect()
+        grown.append(held() - before)
     assert [sys.getrefcount(one) for one in (body, bad, HEADERS, HEADERS[1][1])] == references
-    assert held() - before < 4 * 1024 * 1024
+    # A leak grows each time; an allocator that takes a page from the system for its own reasons does not.
+    assert min(grown) < 1024 * 1024, grown
 
 
 @pytest.mark.timeout(120)
