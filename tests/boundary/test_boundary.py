@@ -443,7 +443,7 @@ def test_ten_thousand_opens_leak_nothing(gateway: Gateway) -> None:
         gc.collect()
         grown.append(held() - before)
     assert [sys.getrefcount(one) for one in (body, bad, HEADERS, HEADERS[1][1])] == references
-    # A leak grows each time; an allocator that takes a page from the system for its own reasons does not.
+    # A leak grows each time; an allocator asks for more now and then, for reasons of its own.
     assert min(grown) < 1024 * 1024, grown
 
 
