@@ -299,12 +299,12 @@ fn a_flipped_bit_in_what_is_hot_is_told_and_the_rest_is_read() {
 fn every_flipped_bit_and_every_cut_is_found_by_reading_through() {
     let disk = Memory::default();
     let first = journal(&disk, "a");
-    for call in 0..200 {
+    for call in 0..300 {
         settle(&first, &format!("r{call}"), call);
         first.carry();
     }
     let sound = verify(&disk, SMALL).unwrap();
-    assert_eq!((sound.entries, sound.damages.len()), (200, 0));
+    assert_eq!((sound.entries, sound.damages.len()), (300, 0));
     let segments: Vec<_> = disk.files("a").into_iter().filter(|name| name.ends_with(".log")).collect();
     assert!(segments.len() > 3, "{segments:?}");
     // Only what is written can be damaged: behind the last entry of all nothing is.
@@ -328,7 +328,7 @@ fn damage_is_told_and_the_rest_is_read() {
         settle(&first, &format!("r{call}"), call);
     }
     first.carry();
-    disk.flip("a/00000001.log", 8 * 600);
+    disk.flip("a/00000001.log", 8 * 400); // in the second
     drop(first);
     let lines = journal(&disk, "b").records(10);
     assert_eq!(lines.count, 2);
