@@ -45,12 +45,6 @@ impl End {
 /// Most records are shorter.
 const USUAL_BYTES: usize = 768;
 
-#[cfg(test)]
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_none(count: &u64) -> bool {
-    *count == 0
-}
-
 /// One finished call.
 #[derive(Debug, Clone)]
 #[cfg_attr(test, derive(Serialize))]
@@ -84,13 +78,10 @@ pub struct Record<'a> {
     /// How the counts are known: `engine_final`, `engine_running`, `counted`, `estimated` or `none`.
     pub usage: &'static str,
     /// Prompt tokens from the backend's cache.
-    #[cfg_attr(test, serde(skip_serializing_if = "is_none"))]
     pub cached_tokens: u64,
     /// Prompt tokens put into it.
-    #[cfg_attr(test, serde(skip_serializing_if = "is_none"))]
     pub created_tokens: u64,
     /// Answer tokens spent on reasoning.
-    #[cfg_attr(test, serde(skip_serializing_if = "is_none"))]
     pub reasoning_tokens: u64,
     /// The backend told something that cannot be.
     #[cfg_attr(test, serde(skip_serializing_if = "std::ops::Not::not"))]
@@ -112,8 +103,8 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// The record as JSON, without what is not known or is nothing: the bytes that serde would write. But every call
-    /// writes two, and names of members need no escaping: this takes a third of the time.
+    /// The record as JSON, without what is not known or is nothing. Every call writes two, and names of members need
+    /// no escaping: this takes a third of the time that serde takes.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
         let mut line = Line(Vec::with_capacity(USUAL_BYTES));
@@ -190,10 +181,20 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
+    /// What serde tells of a record, but for counts that are nothing.
+    fn told(record: &Record<'_>) -> Value {
+        const SILENT: [&str; 3] = ["cached_tokens", "created_tokens", "reasoning_tokens"];
+        let mut told = serde_json::to_value(record).unwrap();
+        told.as_object_mut().unwrap().retain(|name, value| *value != 0 || !SILENT.contains(&&**name));
+        told
+    }
+
     #[test]
-    fn a_text_is_what_serde_writes() {
+    fn a_text_says_what_serde_does() {
         let bare = Record {
             call: 3,
             id: "req_1",
@@ -235,7 +236,7 @@ mod tests {
         for record in [bare, full] {
             for end in End::ALL {
                 let record = Record { end, ..record.clone() };
-                assert_eq!(record.text(), serde_json::to_vec(&record).unwrap());
+                assert_eq!(serde_json::from_slice::<Value>(&record.text()).unwrap(), told(&record));
             }
         }
     }
