@@ -224,6 +224,28 @@ async def test_a_reload_changes_who_is_told(
     assert capsys.readouterr().out.count("webhook that is gone") >= 1
 
 
+@pytest.mark.asyncio
+async def test_a_store_is_not_asked_on_and_on_for_nobody(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(store)
+    asked: list[None] = []
+    waiting = house.outbox.waiting
+
+    async def counted() -> dict[str, int]:
+        asked.append(None)
+        return await waiting()
+
+    monkeypatch.setattr(house.outbox, "waiting", counted)
+    task = asyncio.create_task(house.webhooks.run())
+    await until(lambda: asked)
+    await asyncio.sleep(0.1)  # ten turns
+    assert len(asked) == 1
+    house.running.config = house.config("a")
+    await until(lambda: len(asked) > 3)
+    await end(task)
+
+
 def failing_once(real: Any) -> Any:
     failures = [StoreError("the store: locked")]
 

@@ -75,9 +75,10 @@ class Webhooks:
     async def _keep_counting(self) -> None:
         some = True
         while True:
-            # Nothing that nobody waits for is asked of the store again.
-            if some or self._running.config.webhooks:
-                some = await self._count()
+            # Where there is no webhook and nothing waits, there will be nothing.
+            wanted = bool(self._running.config.webhooks)
+            if some or wanted:
+                some = await self._count() or wanted
             await asyncio.sleep(COUNT_SECONDS)
 
     async def _count(self) -> bool:
