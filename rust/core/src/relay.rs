@@ -134,8 +134,26 @@ impl Relay {
 
     /// Takes the next piece of the backend's body.
     pub fn push(&mut self, piece: BytesMut) -> Pushed {
-        let pushed = self.pass(piece);
-        self.told(pushed)
+        let (events, after) = match self.reframer.push(piece) {
+            Ok(events) => (events, Then::More),
+            Err(sse::TooLarge { before }) => (before, Then::Broken(Refusal::of(Kind::UpstreamError))),
+        };
+        if self.translation.is_none() {
+            return self.pass(events, after);
+        }
+        // One by one: of what came behind an event that is no part of a response nothing is metered.
+        let mut out = BytesMut::new();
+        for event in sse::split(&events) {
+            let passed = self.pass(events.slice_ref(event), Then::More);
+            let told = self.told(passed);
+            out.extend_from_slice(&told.events);
+            if told.then != Then::More {
+                return Pushed { events: out.freeze(), then: told.then };
+            }
+        }
+        let told = self.told(Pushed { events: Bytes::new(), then: after });
+        out.extend_from_slice(&told.events);
+        Pushed { events: out.freeze(), then: told.then }
     }
 
     fn told(&mut self, pushed: Pushed) -> Pushed {
@@ -145,11 +163,8 @@ impl Relay {
         }
     }
 
-    fn pass(&mut self, piece: BytesMut) -> Pushed {
-        let (events, after) = match self.reframer.push(piece) {
-            Ok(events) => (events, Then::More),
-            Err(sse::TooLarge { before }) => (before, Then::Broken(Refusal::of(Kind::UpstreamError))),
-        };
+    /// Whole events, and what comes after them.
+    fn pass(&mut self, events: Bytes, after: Then) -> Pushed {
         // As long as every event is kept, the piece goes on as it is; the first that is not starts a copy.
         let mut copy: Option<BytesMut> = None;
         let mut kept = 0;
