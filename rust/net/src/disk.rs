@@ -81,11 +81,19 @@ pub trait Disk: Send + Sync + Debug {
     /// It stays.
     fn remove(&self, path: &str) -> io::Result<()>;
 
-    /// Gives back the room of a file from the byte `from` on: it reads as zeros there, and is as long as before.
+    /// Gives back the room of a file that nobody has mapped, from the byte `from` on: it reads as zeros there, and is as
+    /// long as before.
     ///
     /// # Errors
     /// The room stays taken.
     fn release(&self, path: &str, from: usize) -> io::Result<()>;
+
+    /// Shortens memory that is there to its first `bytes`. What was mapped of it before must not be touched again: even
+    /// to look at what is no longer there ends the process.
+    ///
+    /// # Errors
+    /// It stays as it is.
+    fn cut(&self, path: &str, bytes: usize) -> io::Result<()>;
 
     /// Makes a folder one's own, where nobody who lives owns it.
     ///

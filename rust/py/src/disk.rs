@@ -138,6 +138,10 @@ impl Disk for Folder {
         punch(&self.there(path)?, from)
     }
 
+    fn cut(&self, path: &str, bytes: usize) -> io::Result<()> {
+        self.there(path)?.set_len(bytes as u64)
+    }
+
     fn own(&self, folder: &str) -> io::Result<Option<Owned>> {
         let folder = self.0.join(folder);
         fs::create_dir_all(&folder)?;
@@ -157,13 +161,14 @@ impl Disk for Folder {
     }
 }
 
-/// Makes a hole of the rest of a file.
+/// Makes a hole of the rest of a file. Never of one that is mapped: where the disk is memory, looking into a hole takes
+/// room, and kills where there is none.
 fn punch(file: &fs::File, from: usize) -> io::Result<()> {
     let length = file.metadata()?.len().saturating_sub(from as u64);
     let offset = libc::off_t::try_from(from).map_err(io::Error::other)?;
     let length = libc::off_t::try_from(length).map_err(io::Error::other)?;
     let how = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    // SAFETY: the descriptor is open, and the call touches no memory of ours; who maps the file reads zeros.
+    // SAFETY: the descriptor is open, and the call touches no memory of ours.
     match unsafe { libc::fallocate(file.as_raw_fd(), how, offset, length) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -80,6 +80,11 @@ impl Source {
         Self { name: name.into(), slots, place: None, owned: Some(owned) }
     }
 
+    /// Its slots were mapped anew.
+    pub fn remap(&mut self, slots: Arc<Slots>) {
+        self.slots = slots;
+    }
+
     /// Where it is read from.
     fn place(&self, disk: &dyn Disk) -> Place {
         self.place.unwrap_or_else(|| Place::first(disk, &self.name))

@@ -51,7 +51,7 @@ impl Journal {
             lock(&self.backlog).damaged(format!("{name}/{HOT}: an entry is not as it was written"));
             keeper.carry()?;
         }
-        let dead = Source::dead(name, Arc::clone(&slots), owned);
+        let mut dead = Source::dead(name, Arc::clone(&slots), owned);
         let left = slots.left();
         let settled = if left.is_empty() { HashSet::new() } else { self.settled(&dead) };
         for mut call in left {
@@ -68,19 +68,20 @@ impl Journal {
             }
         }
         if slots.left().is_empty() {
-            self.release(name, &keeper);
+            dead.remap(self.release(name, keeper)?);
         }
         lock(&self.backlog).adopt(dead);
         Ok(())
     }
 
     /// Gives back what a dead journal no longer needs: all of it is in its log. Where the disk cannot do that, it stays
-    /// until the ledger has the log.
-    fn release(&self, name: &str, keeper: &Keeper) {
-        for (file, from) in [(HOT, 0), (SLOTS, Slots::CALLS_AT)] {
-            let _ = self.disk.release(&format!("{name}/{file}"), from);
-        }
+    /// until the ledger has the log. What is left of its slots is the answer.
+    fn release(&self, name: &str, keeper: Keeper) -> io::Result<Arc<Slots>> {
         let _ = keeper.end();
+        for (file, bytes) in [(HOT, 0), (SLOTS, Slots::CALLS_AT)] {
+            let _ = self.disk.cut(&format!("{name}/{file}"), bytes);
+        }
+        Ok(Arc::new(Slots::new(self.disk.mapped(&format!("{name}/{SLOTS}"))?)))
     }
 
     /// The numbers of the calls whose records a dead journal has.

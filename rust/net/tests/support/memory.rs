@@ -154,12 +154,18 @@ impl Disk for Memory {
     }
 
     fn release(&self, path: &str, from: usize) -> io::Result<()> {
-        let held = self.held.lock().unwrap();
-        if let Some(file) = held.mapped.get(path) {
-            file.0.iter().skip(from / 8).for_each(|word| word.store(0, Relaxed));
-            return Ok(());
-        }
-        held.written[path].bytes.lock().unwrap()[from..].fill(0);
+        self.held.lock().unwrap().written[path].bytes.lock().unwrap()[from..].fill(0);
+        Ok(())
+    }
+
+    fn cut(&self, path: &str, bytes: usize) -> io::Result<()> {
+        let mut held = self.held.lock().unwrap();
+        let before = &held.mapped[path].0;
+        let kept = before.iter().take(bytes / 8).map(|word| AtomicU64::new(word.load(Relaxed)));
+        let after = Mapped(kept.collect());
+        // Whoever still looks at it finds what makes no sense.
+        before.iter().for_each(|word| word.store(u64::MAX, Relaxed));
+        held.mapped.insert(path.to_owned(), Arc::new(after));
         Ok(())
     }
 
