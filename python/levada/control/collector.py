@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 # A call is in the ledger this long after its end at the latest, while the store keeps up.
 PAUSE_SECONDS = 0.2
 # How long is looked before it is known how busy the machine is.
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.1
 # The pause after a store that could not write, doubled up to the longest.
 RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
@@ -32,7 +32,7 @@ BATCH = 1000
 # Calls keep the machine busy when they take more than this part of a core.
 BUSY = 0.25
 # Then the ledger has one part in so many of a core, until it has been behind for so long.
-SHARE = 32
+SHARE = 64
 PATIENCE_SECONDS = 60.0
 
 

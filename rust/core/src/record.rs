@@ -164,9 +164,10 @@ impl Line {
     }
 
     fn string(&mut self, before: &str, text: Option<&str>) {
-        let is_plain = |byte| !matches!(byte, b'"' | b'\\' | 0..0x20);
+        // All bytes are looked at, for the compiler makes vector instructions of that.
+        let is_special = |byte| u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20);
         match text {
-            Some(text) if text.bytes().all(is_plain) => {
+            Some(text) if text.bytes().fold(0, |found, byte| found | is_special(byte)) == 0 => {
                 self.word(before, "\"");
                 self.word(text, "\"");
             }

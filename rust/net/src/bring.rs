@@ -19,6 +19,7 @@ use levada_core::{bounds, splice, upstream};
 use tokio::time::Instant;
 
 use crate::attempt::{self, Answer, Failure};
+use crate::convoy::{self, Side};
 use crate::deadline::Watch;
 use crate::errand::Errand;
 use crate::fan::Fan;
@@ -122,8 +123,7 @@ pub async fn ask(
     } else {
         body
     };
-    // The calls of this turn of the scheduler leave together: a backend that sleeps is woken once for all of them.
-    tokio::task::yield_now().await;
+    convoy::join(Side::Backend, in_flight.metrics.in_flight.get()).await;
     let answer = attempt::send(&in_flight, deadlines, &head, &rest).await?;
     let watch = Watch::new(deadlines.idle, end);
     if !(200..300).contains(&answer.head.status) || answer.head.encoded || answer.head.status == 204 {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use levada_core::breaker::Seen;
 use levada_core::endpoint::Dialect;
 use levada_core::record::End;
@@ -18,20 +18,12 @@ use tokio::time::Instant;
 
 use crate::bring::{Brought, JSON, bring};
 use crate::fan::{self, Fan};
+use crate::head::{Field, Head, Sheet};
 use crate::plan::Plan;
 use crate::pump::{Events, Lost, Plain, Turn};
 use crate::tally::Tally;
 use crate::tokens::counting;
 use crate::waiting::Waiting;
-
-/// The head of the client's answer.
-#[derive(Debug)]
-pub struct Head {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers; `date` and the framing are the door's.
-    pub headers: HeaderMap,
-}
 
 /// The answer broke off where nothing honest can be said in band: the client's connection must be cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +40,6 @@ impl std::error::Error for Cut {}
 /// One client request.
 #[derive(Debug)]
 pub struct Call {
-    /// Boxed: a call is moved from hand to hand, its account stays where it is.
     tally: Box<Tally>,
     state: State,
     /// The last piece, while its record is on the way to the disk.
@@ -90,46 +81,50 @@ enum Own {
     Preflight(HeaderMap),
 }
 
-const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
 impl Call {
     /// A call that is answered with a refusal.
     #[must_use]
-    pub fn refused(tally: Tally, refusal: Refusal, dialect: Dialect) -> Self {
+    pub fn refused(tally: Box<Tally>, refusal: Refusal, dialect: Dialect) -> Self {
         Self::own(tally, Own::Refusal(refusal), dialect)
     }
 
     /// A call that is answered from what we know: 200 (or another status) and JSON.
     #[must_use]
-    pub fn answered(tally: Tally, status: u16, body: Bytes) -> Self {
+    pub fn answered(tally: Box<Tally>, status: u16, body: Bytes) -> Self {
         Self::own(tally, Own::Answer { status, body }, Dialect::default())
     }
 
     /// A call that is answered with headers alone.
     #[must_use]
-    pub fn preflight(tally: Tally, told: HeaderMap) -> Self {
+    pub fn preflight(tally: Box<Tally>, told: HeaderMap) -> Self {
         Self::own(tally, Own::Preflight(told), Dialect::default())
     }
 
-    fn own(tally: Tally, own: Own, dialect: Dialect) -> Self {
-        Self { tally: Box::new(tally), state: State::Own(Box::new(own)), held: None, dialect, severs: false }
+    fn own(tally: Box<Tally>, own: Own, dialect: Dialect) -> Self {
+        Self { tally, state: State::Own(Box::new(own)), held: None, dialect, severs: false }
     }
 
     /// A call that goes to a backend.
     #[must_use]
-    pub fn planned(tally: Tally, plan: Plan) -> Self {
+    pub fn planned(tally: Box<Tally>, plan: Box<Plan>) -> Self {
         let (dialect, severs) = (plan.endpoint.dialect(), plan.profile.severs);
-        Self { tally: Box::new(tally), state: State::Planned(Box::new(plan)), held: None, dialect, severs }
+        Self { tally, state: State::Planned(plan), held: None, dialect, severs }
     }
 
     /// A call that waits for what other hosts have of its limits.
     #[must_use]
-    pub fn waiting(tally: Tally, waiting: Waiting) -> Self {
+    pub fn waiting(tally: Box<Tally>, waiting: Waiting) -> Self {
         let dialect = waiting.dialect();
         let state = State::Waiting(Box::new(waiting));
-        Self { tally: Box::new(tally), state, held: None, dialect, severs: false }
+        Self { tally, state, held: None, dialect, severs: false }
+    }
+
+    /// How many calls are under way, with this one.
+    #[must_use]
+    pub fn under_way(&self) -> i64 {
+        self.tally.books().metrics.in_flight.get()
     }
 
     /// Makes the answer begin: for a call to a backend, tries until the first byte.
@@ -138,7 +133,7 @@ impl Call {
             self.state = match waiting.admitted(&mut self.tally).await {
                 Ok(plan) => {
                     (self.dialect, self.severs) = (plan.endpoint.dialect(), plan.profile.severs);
-                    State::Planned(Box::new(plan))
+                    State::Planned(plan)
                 }
                 Err(refusal) => State::Own(Box::new(Own::Refusal(refusal))),
             };
@@ -389,26 +384,20 @@ impl Call {
 
     fn head(&mut self, status: u16, kind: HeaderValue, length: Option<u64>) -> Head {
         self.tally.status = status;
-        // Room for all of them: a map that grows is made anew.
-        let mut headers = HeaderMap::with_capacity(20);
-        headers.insert(header::CONTENT_TYPE, kind);
+        let mut sheet = Sheet::default();
         if let Some(length) = length {
-            headers.insert(header::CONTENT_LENGTH, length.into());
+            sheet.count(Field::Length, length);
         }
-        headers.insert(header::SERVER, HeaderValue::from_static("levada"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(PROCESSING_MS, (self.tally.first_byte() / 1000).into());
-        if let Ok(id) = HeaderValue::from_str(&self.tally.id) {
-            headers.insert(REQUEST_ID, id);
-        }
+        sheet.count(Field::ProcessingMs, self.tally.first_byte() / 1000);
+        sheet.say(Field::RequestId, &self.tally.id);
         if let Some(standing) = &self.tally.standing {
-            standing.tell(&mut headers);
+            standing.tell(&mut sheet);
         }
+        let mut head = sheet.head(status, kind);
         if let Some(grant) = &self.tally.grant {
-            grant.tell(&mut headers);
+            grant.tell(&mut head.headers);
         }
-        Head { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), headers }
+        head
     }
 
     /// Tries backends, each once, until one brings something for the client or no further try is allowed.

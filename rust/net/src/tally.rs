@@ -65,11 +65,11 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Opens the account of a call.
+    /// Opens the account of a call. Boxed: the call goes from hand to hand, its account stays where it is.
     #[must_use]
-    pub fn open(books: Arc<Books>, id: Box<str>, grant: Option<Grant>) -> Self {
+    pub fn open(books: Arc<Books>, id: Box<str>, grant: Option<Grant>) -> Box<Self> {
         books.metrics.in_flight.inc();
-        Self::blank(books, id, grant)
+        Box::new(Self::blank(books, id, grant))
     }
 
     fn blank(books: Arc<Books>, id: Box<str>, grant: Option<Grant>) -> Self {

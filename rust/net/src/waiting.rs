@@ -53,7 +53,7 @@ impl Waiting {
     ///
     /// # Errors
     /// There is no room.
-    pub async fn admitted(&mut self, tally: &mut Tally) -> Result<Plan, Refusal> {
+    pub async fn admitted(&mut self, tally: &mut Tally) -> Result<Box<Plan>, Refusal> {
         self.ticket.answered().await;
         let (caller, body) = (&self.caller, self.body.clone());
         let plan = self.gateway.admit_last(caller, tally, self.endpoint, &self.path, &self.headers, body);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use levada_core::bounds;
-use levada_net::{call, gateway};
+use levada_net::{call, gateway, head};
 use pyo3::exceptions::PyConnectionAbortedError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -156,7 +156,7 @@ async fn run(mut call: call::Call, shared: &Shared) {
     }
 }
 
-fn finish(shared: &Shared, head: Option<call::Head>, end: End) {
+fn finish(shared: &Shared, head: Option<head::Head>, end: End) {
     shared.end(end);
     if let Some(head) = head {
         shared.head.put(told(head));
@@ -164,7 +164,7 @@ fn finish(shared: &Shared, head: Option<call::Head>, end: End) {
 }
 
 /// The head as Python reads it: (status, [(name, value), ...]).
-fn told(head: call::Head) -> crate::doors::Finish {
+fn told(head: head::Head) -> crate::doors::Finish {
     Box::new(move |py| {
         let headers = PyList::empty(py);
         for (name, value) in &head.headers {

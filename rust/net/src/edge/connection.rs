@@ -3,11 +3,13 @@
 //! Law: hyper's switches are set here and nowhere else. `pipeline_flush` and `half_close` stay off: the first would take
 //! back-pressure away, the second would hide that a client has left.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -181,10 +183,23 @@ impl Opened<'_> {
                 // An error is the end like any other: the client broke off, or has been answered.
                 _ = connection.as_mut() => return,
                 () = self.watch.expired() => return,
-                changed = self.phase.changed() => if changed.is_err() { return },
+                open = changed(&mut self.phase) => if !open { return },
             }
         }
     }
+}
+
+/// Waits until the phase is another one; false if there will be none. It is asked at each step of the connection, and to
+/// ask for a place among those who are told takes a lock: that is done once.
+async fn changed(phase: &mut watch::Receiver<Phase>) -> bool {
+    let seen = phase.clone();
+    let (mut change, mut waits) = (pin!(phase.changed()), false);
+    let change =
+        poll_fn(|cx| match std::mem::replace(&mut waits, true) && !seen.has_changed().unwrap_or(true) {
+            true => Poll::Pending,
+            false => change.as_mut().poll(cx),
+        });
+    change.await.is_ok()
 }
 
 /// Looks at the first bytes without taking them, so that HTTP/1 is read from the bare socket.

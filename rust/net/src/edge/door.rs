@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::app::forward::Visitor;
 use crate::body::{Answer, Source};
 use crate::call::Call;
+use crate::convoy::{self, Side};
 use crate::front::{self, HeadLimits};
 use crate::gateway::Gateway;
 use crate::guard::{Line, Turn};
@@ -154,6 +155,7 @@ async fn relay(door: &Door, target: Target, parts: Parts, body: Incoming, turn: 
 /// The answer of a call.
 async fn respond(mut call: Call, turn: Turn) -> Response<Answer> {
     let head = call.start().await;
+    convoy::join(Side::Client, call.under_way()).await;
     let mut answer = Response::new(Answer::new(Source::Call(call), turn));
     *answer.status_mut() = head.status;
     *answer.headers_mut() = head.headers;

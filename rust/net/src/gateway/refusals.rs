@@ -14,7 +14,7 @@ use crate::routes::{Route, Target};
 use crate::tally::Tally;
 
 /// A refused call, in the words of the profile.
-pub fn refused(tally: Tally, refusal: Refusal, target: &Target) -> Call {
+pub fn refused(tally: Box<Tally>, refusal: Refusal, target: &Target) -> Call {
     Call::refused(tally, refusal.styled(&target.profile.errors), target.route.dialect())
 }
 

@@ -42,7 +42,7 @@ impl Gateway {
         path: &str,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Result<Plan, Refusal> {
+    ) -> Result<Box<Plan>, Refusal> {
         let admitted = self.admit(caller, tally, endpoint, path, headers, body, true);
         admitted.map_err(|denied| {
             tally.standing = self.standing(caller, tally);

@@ -2,10 +2,11 @@
 //!
 //! Law: of the rules that hold for a call the one with the least left is told: one of requests, one of tokens.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use levada_core::limit::cell::Room;
 use levada_core::limit::{Measure, Rule};
 use levada_core::profile::rate::Headers;
+
+use crate::head::{Field, Sheet};
 
 /// One rule: how much in all, how much is left, how long until all is back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,29 +42,18 @@ impl Standing {
     }
 
     /// Says it in the head of an answer.
-    pub fn tell(&self, headers: &mut HeaderMap) {
-        const REQUESTS: [HeaderName; 3] = [
-            HeaderName::from_static("x-ratelimit-limit-requests"),
-            HeaderName::from_static("x-ratelimit-remaining-requests"),
-            HeaderName::from_static("x-ratelimit-reset-requests"),
-        ];
-        const TOKENS: [HeaderName; 3] = [
-            HeaderName::from_static("x-ratelimit-limit-tokens"),
-            HeaderName::from_static("x-ratelimit-remaining-tokens"),
-            HeaderName::from_static("x-ratelimit-reset-tokens"),
-        ];
-        for (names, told) in [(REQUESTS, self.requests), (TOKENS, self.tokens)] {
-            let (Some(told), [limit, remaining, reset]) = (told, names) else { continue };
-            let clear = match self.headers {
+    pub fn tell(&self, sheet: &mut Sheet) {
+        const REQUESTS: [Field; 3] = [Field::LimitRequests, Field::RemainingRequests, Field::ResetRequests];
+        const TOKENS: [Field; 3] = [Field::LimitTokens, Field::RemainingTokens, Field::ResetTokens];
+        for ([limit, remaining, reset], told) in [(REQUESTS, self.requests), (TOKENS, self.tokens)] {
+            let Some(told) = told else { continue };
+            match self.headers {
                 Headers::None => return,
-                Headers::Epoch => (self.at_ms + told.clear_ms).div_ceil(1000).into(),
-                Headers::Span => {
-                    HeaderValue::try_from(span(told.clear_ms)).unwrap_or(HeaderValue::from_static("0ms"))
-                }
-            };
-            headers.insert(limit, told.most.into());
-            headers.insert(remaining, told.left.into());
-            headers.insert(reset, clear);
+                Headers::Epoch => sheet.count(reset, (self.at_ms + told.clear_ms).div_ceil(1000)),
+                Headers::Span => sheet.say(reset, &span(told.clear_ms)),
+            }
+            sheet.count(limit, told.most);
+            sheet.count(remaining, told.left);
         }
     }
 }
@@ -91,10 +81,22 @@ pub fn span(ms: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use levada_core::limit::Window;
 
     use super::*;
+
+    /// What is told: most, left and when all is back, of requests and of tokens.
+    pub fn told(standing: &Standing) -> Vec<String> {
+        let mut sheet = Sheet::default();
+        standing.tell(&mut sheet);
+        let headers = sheet.head(200, http::HeaderValue::from_static("text/plain")).headers;
+        let of = |measure: &str| {
+            ["limit", "remaining", "reset"].map(|what| headers.get(format!("x-ratelimit-{what}-{measure}")))
+        };
+        let values = [of("requests"), of("tokens")].into_iter().flatten().flatten();
+        values.map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
 
     #[test]
     fn headers_tell_of_the_reset() {
@@ -104,20 +106,12 @@ mod tests {
         standing.add(&requests, &room(1, 20_500));
         standing.add(&Rule::Window(Window::a_minute(9)), &room(2, 7));
         standing.add(&Rule::Concurrency(1), &room(0, 0));
-        let heads = |standing: Standing| {
-            let mut headers = HeaderMap::new();
-            standing.tell(&mut headers);
-            headers
-        };
-        let told =
-            |standing: Standing| heads(standing).into_iter().map(|(_, value)| value).collect::<Vec<_>>();
-        assert_eq!(told(standing), ["3", "1", "21s"]);
-        assert_eq!(told(Standing { headers: Headers::Epoch, ..standing })[2], "1021");
-        assert!(told(Standing { headers: Headers::None, ..standing }).is_empty());
+        assert_eq!(told(&standing), ["3", "1", "21s"]);
+        assert_eq!(told(&Standing { headers: Headers::Epoch, ..standing })[2], "1021");
+        assert!(told(&Standing { headers: Headers::None, ..standing }).is_empty());
         let tokens = Window::new(Measure::Tokens, 90, 1000);
         standing.add(&Rule::Window(tokens), &room(80, 900));
-        assert_eq!(told(standing)[3..], ["90", "80", "900ms"]);
-        assert_eq!(heads(standing)["x-ratelimit-reset-tokens"], "900ms");
+        assert_eq!(told(&standing), ["3", "1", "21s", "90", "80", "900ms"]);
     }
 
     #[test]

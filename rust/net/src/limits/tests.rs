@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
 use levada_core::auth::Key;
 use levada_core::endpoint::Endpoint;
 use levada_core::limit::Amounts;
@@ -13,6 +12,7 @@ use levada_core::profile::rate::{Headers, Rate, Unit};
 use levada_core::refusal::{Kind, Refusal};
 use levada_core::snapshot::Snapshot;
 
+use super::standing::tests::told;
 use super::*;
 use crate::memory::Memory;
 
@@ -68,12 +68,6 @@ fn asked<'a>(key: &'a Key, rate: &'a Rate, snapshot: &'a Snapshot) -> Asked<'a> 
 
 fn wanted(input: u64, output: u64) -> Wanted {
     Wanted { input, answer: Answer::Bounded(output) }
-}
-
-fn told(standing: &Standing) -> Vec<String> {
-    let mut headers = HeaderMap::new();
-    standing.tell(&mut headers);
-    headers.values().map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
 /// Asks for a call of a host that has its limits for itself.
