@@ -26,7 +26,7 @@ def test_each_change_is_told_once() -> None:
 
 @pytest.mark.asyncio
 async def test_it_looks_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(sharing, "LOOK_SECONDS", 0.001)
     gateway: Any = FakeGateway()
     gateway.is_shared = False
     with capture_logs() as logs:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from levada.control.rhythm import beat
 from levada.control.store import StoreError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# A call is in the ledger this long after its end at the latest, while the store keeps up.
+# A call is in the ledger about so long after its end, while the store keeps up.
 PAUSE_SECONDS = 0.2
 # How long is looked before it is known how busy the machine is.
 LOOK_SECONDS = 0.1
@@ -66,7 +67,7 @@ class Collector:
         used, began = time.process_time(), time.monotonic()
         if took < BATCH:
             self._caught_up = began
-            await asyncio.sleep(PAUSE_SECONDS)
+            await beat(PAUSE_SECONDS)
             return
         busy = began - self._caught_up < PATIENCE_SECONDS
         while busy and time.monotonic() - began < spent * (SHARE - 1):

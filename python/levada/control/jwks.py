@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from levada.control.rhythm import beat
 from levada.jwks import JWKS_BYTES, NotKeysError, public_keys
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Jwks:
     async def run(self) -> None:
         """Look whether there is anything to ask, again and again."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await beat(LOOK_SECONDS)
             await self.turn()
 
     async def turn(self) -> None:

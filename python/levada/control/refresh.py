@@ -6,7 +6,6 @@ is in force stays in force, and the log and a metric say so.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import structlog
 
 from levada import loading, snapshot
 from levada.control.look import Look, look
+from levada.control.rhythm import beat
 from levada.control.store import StoreError
 from levada.jwks import KeySet
 from levada.snapshot import Served
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 # is left alone. Looking works where no notice comes: mapped volumes, network disks.
 LOOK_SECONDS = 0.4
 # A new or revoked key counts within a second.
-KEYS_SECONDS = 0.3
+KEYS_SECONDS = 0.4
 # The same while the store cannot be read.
 AWAY_SECONDS = 1.0
 
@@ -120,7 +120,7 @@ class Running:
         """Reload when a file of the configuration changes, or a version of the prices begins."""
         last = self._taken
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await beat(LOOK_SECONDS)
             self._reprice()
             now = self._look()
             if now == last and now != self._taken:
@@ -203,7 +203,7 @@ class Keys:
         taken: Look | None = None
         away = False
         while True:
-            await asyncio.sleep(AWAY_SECONDS if away else KEYS_SECONDS)
+            await beat(AWAY_SECONDS if away else KEYS_SECONDS)
             seen = self._store.look()
             if seen is not None and seen == taken:
                 continue

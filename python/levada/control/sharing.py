@@ -5,10 +5,11 @@ Law: it looks and says; the engine goes on by itself.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
+
+from levada.control.rhythm import beat
 
 if TYPE_CHECKING:
     from levada._native import Gateway
@@ -28,7 +29,7 @@ class Sharing:
     async def run(self) -> None:
         """Looks forever."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await beat(LOOK_SECONDS)
             self.look()
 
     def look(self) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from levada.control.rhythm import beat
 from levada.control.store import StoreError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ log = structlog.get_logger(__name__)
 # Events of one delivery: some 100 KiB at most.
 BATCH = 100
 # How often it is looked for new events, and for changes of the configuration.
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.4
 # How often the waiting events are counted.
 COUNT_SECONDS = 2.0
 # How long a delivery may take.
@@ -70,7 +71,7 @@ class Webhooks:
                 for hook in wanted:
                     if hook not in couriers:
                         couriers[hook] = group.create_task(self._carry(hook))
-                await asyncio.sleep(LOOK_SECONDS)
+                await beat(LOOK_SECONDS)
 
     async def _keep_counting(self) -> None:
         some = True
@@ -79,7 +80,7 @@ class Webhooks:
             wanted = bool(self._running.config.webhooks)
             if some or wanted:
                 some = await self._count() or wanted
-            await asyncio.sleep(COUNT_SECONDS)
+            await beat(COUNT_SECONDS)
 
     async def _count(self) -> bool:
         """Whether events wait, and how many; those of a webhook that is gone are told of once."""
@@ -106,7 +107,7 @@ class Webhooks:
             if problem is None:
                 pause = RETRY_SECONDS
                 if sent < BATCH:
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await beat(LOOK_SECONDS)
                 continue
             self._failed += 1
             self._gateway.count("webhook_failed", self._failed)

@@ -123,6 +123,10 @@ impl Backlog {
         self.handed.clear();
         for source in &self.sources {
             let below = if source.owned.is_none() { logged } else { u64::MAX };
+            // All of it is acknowledged: the disk is left alone.
+            if source.place.is_some_and(|place| place.chain.next >= below) {
+                continue;
+            }
             let mut walk = Walk::new(disk, source, below);
             let acknowledged = source.slots.acknowledged();
             while lines.count < limit {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 
 use levada_core::record::{End, Record};
@@ -92,6 +93,11 @@ fn what_is_settled_is_handed_out_until_it_is_acknowledged() {
     assert_eq!(rest.keys().collect::<Vec<_>>(), ["a-2", "a-3", "a-4"]);
     assert_eq!(rest["a-3"]["completion_tokens"], 3);
     assert_eq!(rest["a-3"]["end"], "done");
+    // Who has it all leaves the disk alone until there is more.
+    let before = disk.lists.load(Relaxed);
+    assert_eq!((journal.records(3).count, disk.lists.load(Relaxed)), (0, before));
+    settle(&journal, "r5", 5);
+    assert_eq!(drained(&journal).len(), 1);
 }
 
 #[test]

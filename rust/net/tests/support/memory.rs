@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use super::disk::{Disk, File, Owned, Region};
@@ -60,6 +60,8 @@ pub struct Memory {
     pub room: Arc<Mutex<Option<usize>>>,
     /// Whether flushing fails.
     pub broken: Arc<Mutex<bool>>,
+    /// How often a folder was listed.
+    pub lists: Arc<AtomicUsize>,
 }
 
 impl Memory {
@@ -105,6 +107,7 @@ impl Memory {
 
 impl Disk for Memory {
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        self.lists.fetch_add(1, Relaxed);
         let held = self.held.lock().unwrap();
         if folder.is_empty() {
             return Ok(held.owners.keys().cloned().collect());
