@@ -94,8 +94,8 @@ fn what_is_settled_is_handed_out_until_it_is_acknowledged() {
     assert_eq!(rest["a-3"]["completion_tokens"], 3);
     assert_eq!(rest["a-3"]["end"], "done");
     // Who has it all leaves the disk alone until there is more.
-    let before = disk.lists.load(Relaxed);
-    assert_eq!((journal.records(3).count, disk.lists.load(Relaxed)), (0, before));
+    let before = disk.opens.load(Relaxed);
+    assert_eq!((journal.records(3).count, disk.opens.load(Relaxed)), (0, before));
     settle(&journal, "r5", 5);
     assert_eq!(drained(&journal).len(), 1);
 }
