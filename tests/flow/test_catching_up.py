@@ -16,7 +16,7 @@ from levada.control.ledger import Ledger
 from levada.control.store import Store
 
 ROWS = 40_000
-FLOOR = 5_000
+FLOOR = 10_000
 
 # As long as real ones are.
 LONG = {

@@ -23,8 +23,9 @@ log = structlog.get_logger(__name__)
 
 # A call is in the ledger about so long after its end, while the store keeps up.
 PAUSE_SECONDS = 0.2
-# How long is looked before it is known how busy the machine is.
-LOOK_SECONDS = 0.1
+# How long is looked before it is known how busy the machine is; doubled from look to look.
+LOOK_SECONDS = 0.01
+LONGEST_LOOK_SECONDS = 0.2
 # The pause after a store that could not write, doubled up to the longest.
 RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
@@ -69,9 +70,10 @@ class Collector:
             self._caught_up = began
             await beat(PAUSE_SECONDS)
             return
-        busy = began - self._caught_up < PATIENCE_SECONDS
+        look, busy = LOOK_SECONDS, began - self._caught_up < PATIENCE_SECONDS
         while busy and time.monotonic() - began < spent * (SHARE - 1):
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(look)
+            look = min(look * 2, LONGEST_LOOK_SECONDS)
             busy = time.process_time() - used > (time.monotonic() - began) * BUSY
 
     async def end(self) -> None:
