@@ -84,6 +84,7 @@ mod tests {
     use std::cell::RefCell;
     use std::pin::pin;
     use std::rc::Rc;
+    use std::time::Duration;
 
     use tokio::task::{LocalSet, spawn_local};
 
@@ -111,7 +112,8 @@ mod tests {
                 let _ = task.await;
             }
         };
-        set.run_until(run).await;
+        // Who is left behind fails the test and does not hang it.
+        let _ = tokio::time::timeout(Duration::from_secs(5), set.run_until(run)).await;
         told.take()
     }
 

@@ -445,35 +445,3 @@ fn a_full_table_refuses_and_old_counts_make_room() {
     locked.settle(row, Outcome::Never, now + 62_000);
     assert_eq!(rule.room(&mut locked.at(place), now + 62_000).used, 1);
 }
-
-/// Not a test: what limits cost each call. `cargo test --release -p levada-net limits_cost -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn limits_cost() {
-    let limits = limits(&Memory::default());
-    let snapshot = snapshot(
-        "",
-        r#","projects":[{"name":"p","limits":{"windows":[{"count":"tokens","most":900000000000,"per_ms":60000}],"concurrency":99}}]"#,
-    );
-    let rate = rate(Unit::Key, Vec::new());
-    let requests = key("a", &windows(r#"{"count":"requests","most":9000000000,"per_ms":60000}"#));
-    let many = Key { project: Some("p".into()), id: "b".into(), ..requests.clone() };
-    let all = r#"{"windows":[{"count":"requests","most":9000000000,"per_ms":60000},
-        {"count":"tokens","most":900000000000,"per_ms":60000},{"count":"tokens","most":900000000000,"per_ms":86400000}],
-        "concurrency":1000000}"#;
-    let most = Key { project: Some("p".into()), ..key("key_0123456789abcdef", all) };
-    let each =
-        [("no rule", &Key::default()), ("one rule", &requests), ("three rules", &many), ("six rules", &most)];
-    for (what, key) in each {
-        let rounds = 1_000_000;
-        let began = Instant::now();
-        for _ in 0..rounds {
-            let admitted = admit(&limits, asked(key, &rate, &snapshot), wanted(100, 200)).unwrap();
-            if let Some(admitted) = admitted {
-                admitted.reserved.settle(Some(Took { input: 90, cached: 0, output: 100 }));
-            }
-        }
-        let each = began.elapsed().as_nanos() / rounds;
-        eprintln!("{what}: {each} ns for admission and settling");
-    }
-}
