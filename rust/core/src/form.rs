@@ -46,6 +46,16 @@ pub fn boundary(content_type: &str) -> Option<&str> {
     fits.then_some(value)
 }
 
+/// Where the first boundary's dashes stand: another part may be put in before them.
+#[must_use]
+pub fn first(boundary: &str, body: &[u8]) -> Option<usize> {
+    if body.starts_with(format!("--{boundary}").as_bytes()) {
+        return Some(0);
+    }
+    // The line end that leads to them is what stands before the form, and stays there.
+    memmem::find(body, format!("\r\n--{boundary}").as_bytes()).map(|at| at + 2)
+}
+
 /// The parts of `body`.
 ///
 /// # Errors
@@ -181,6 +191,24 @@ mod tests {
             ]
         );
         assert_eq!(read("--x y--"), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_part_may_be_put_in_before_the_first() {
+        for before in ["", "\r\n", "a preamble\r\n", "--x\r\n"] {
+            for body in ["--x y--", "--x y\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x y--"]
+            {
+                let mut body = format!("{before}{body}");
+                let count = parts("x y", body.as_bytes()).unwrap().len();
+                let at = first("x y", body.as_bytes()).unwrap();
+                assert_eq!(at, before.len());
+                body.insert_str(at, "--x y\r\nContent-Disposition: form-data; name=\"new\"\r\n\r\nup\r\n");
+                let parts = parts("x y", body.as_bytes()).unwrap();
+                assert_eq!(&body[parts[0].content.clone()], "up");
+                assert_eq!(parts.len(), count + 1);
+            }
+        }
+        assert_eq!(first("x y", b"\n--x y--"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use crate::bounds;
-use crate::form::{Part, parts};
+use crate::form::{Part, first, parts};
 use crate::json::Text;
 use crate::profile::{Action, Field, Profile, Rules, Unknown};
 use crate::refusal::{Kind, Refusal};
@@ -39,8 +39,7 @@ impl Form {
             let words = format!("We could not parse the multipart form of your request: {}.", malformed.0);
             Refusal::of(Kind::BadForm).message(words)
         })?;
-        let start =
-            parts.first().map_or(0, |part| if part.whole.start == 0 { 0 } else { part.whole.start + 2 });
+        let start = first(boundary, body).unwrap_or_default();
         let mut form = Self { json: String::new(), model: None, start, edits: Vec::new() };
         let mut members: Map<String, Value> = Map::new();
         for part in &parts {
